@@ -1,0 +1,1 @@
+//! One book per market, with a state that decides whether it may be traded on.

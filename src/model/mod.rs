@@ -1,0 +1,13 @@
+//! The vocabulary: values that every stage shares. Nothing here decides, waits or touches the world.
+
+pub mod currency;
+pub mod grammar;
+pub mod ids;
+pub mod instrument;
+pub mod market;
+pub mod number;
+pub mod offer;
+pub mod random;
+pub mod sealed;
+pub mod time;
+pub mod trade;

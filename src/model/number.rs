@@ -1,0 +1,286 @@
+//! Exact money: prices and quantities as `i64` at 1e-8, with `i128` in between.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// Units of 1e-8 in one whole.
+pub const SCALE: i64 = 100_000_000;
+const DECIMALS: usize = 8;
+
+/// An amount of one currency, in units of 1e-8.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Quantity(pub i64);
+
+/// Units wanted per one unit given, in units of 1e-8.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Price(pub i64);
+
+/// Why a decimal text is not an amount.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum NumberError {
+    #[error("a number is missing")]
+    Empty,
+    #[error("`{0}` is not a decimal digit")]
+    NotADigit(char),
+    #[error("more than 8 digits stand behind the point")]
+    TooFine,
+    #[error("the number is beyond 92233720368.54775807")]
+    TooLarge,
+}
+
+impl Quantity {
+    pub const ZERO: Self = Self(0);
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// Returns a whole number of units, for constants and tests.
+    pub const fn whole(units: i64) -> Self {
+        Self(units * SCALE)
+    }
+
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    pub const fn is_positive(self) -> bool {
+        self.0 > 0
+    }
+
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self)
+    }
+
+    pub fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    pub fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
+    /// Returns the difference, or zero where it would be negative.
+    pub fn less(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0).max(0))
+    }
+
+    /// Rounds towards zero to a multiple of `lot`; a lot of zero or one unit changes nothing.
+    pub fn floor_to(self, lot: Self) -> Self {
+        if lot.0 <= 1 {
+            return self;
+        }
+        Self(self.0 - self.0 % lot.0)
+    }
+
+    /// Returns `self × ppm / 1,000,000`, rounded up: what a fee takes.
+    pub fn ppm_ceil(self, ppm: u32) -> Self {
+        let product = i128::from(self.0) * i128::from(ppm);
+        Self(narrow(div_ceil(product, 1_000_000)))
+    }
+
+    /// Returns `self × ppm / 1,000,000`, rounded down.
+    pub fn ppm_floor(self, ppm: u32) -> Self {
+        let product = i128::from(self.0) * i128::from(ppm);
+        Self(narrow(product.div_euclid(1_000_000)))
+    }
+
+    /// Returns how much can be bought with this amount at `price`, rounded down.
+    pub fn bought_at(self, price: Price) -> Self {
+        if price.0 <= 0 {
+            return Self::ZERO;
+        }
+        Self(narrow(
+            (i128::from(self.0) * i128::from(SCALE)).div_euclid(i128::from(price.0)),
+        ))
+    }
+}
+
+impl Price {
+    pub const ZERO: Self = Self(0);
+
+    pub const fn whole(units: i64) -> Self {
+        Self(units * SCALE)
+    }
+
+    pub const fn is_positive(self) -> bool {
+        self.0 > 0
+    }
+
+    /// Returns `self × quantity` rounded down: what a seller may count on.
+    pub fn total_floor(self, quantity: Quantity) -> Quantity {
+        let product = i128::from(self.0) * i128::from(quantity.0);
+        Quantity(narrow(product.div_euclid(i128::from(SCALE))))
+    }
+
+    /// Returns `self × quantity` rounded up: what a buyer must be ready to pay.
+    pub fn total_ceil(self, quantity: Quantity) -> Quantity {
+        let product = i128::from(self.0) * i128::from(quantity.0);
+        Quantity(narrow(div_ceil(product, i128::from(SCALE))))
+    }
+
+    /// Returns `total ÷ quantity` rounded down, or `None` for an empty quantity.
+    pub fn of_total(total: Quantity, quantity: Quantity) -> Option<Self> {
+        (quantity.0 > 0).then(|| {
+            Self(narrow(
+                (i128::from(total.0) * i128::from(SCALE)).div_euclid(i128::from(quantity.0)),
+            ))
+        })
+    }
+
+    /// Moves the price by `ppm` parts per million; negative moves it down. Rounds down.
+    pub fn moved_ppm(self, ppm: i64) -> Self {
+        let product = i128::from(self.0) * (1_000_000 + i128::from(ppm));
+        Self(narrow(product.div_euclid(1_000_000)))
+    }
+
+    /// Moves the price by `ppm` parts per million, rounding up.
+    pub fn moved_ppm_ceil(self, ppm: i64) -> Self {
+        let product = i128::from(self.0) * (1_000_000 + i128::from(ppm));
+        Self(narrow(div_ceil(product, 1_000_000)))
+    }
+
+    /// Returns the distance to `reference` in parts per million of it, or `None` without one.
+    pub fn distance_ppm(self, reference: Self) -> Option<u64> {
+        if reference.0 <= 0 {
+            return None;
+        }
+        let gap = (i128::from(self.0) - i128::from(reference.0)).unsigned_abs();
+        u64::try_from(gap * 1_000_000 / i128::from(reference.0).unsigned_abs()).ok()
+    }
+}
+
+/// Parses ASCII digits with at most one point into units of 1e-8.
+///
+/// Accepts `1`, `1.5` and `0.00000001`; refuses signs, exponents, spaces, a bare point and a ninth
+/// digit behind the point unless it is zero.
+pub fn parse_decimal(text: &[u8]) -> Result<i64, NumberError> {
+    let point = text.iter().position(|byte| *byte == b'.');
+    let (whole, fraction) = match point {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, &text[text.len()..]),
+    };
+    if whole.is_empty() || (point.is_some() && fraction.is_empty()) {
+        return Err(NumberError::Empty);
+    }
+    let mut units: i64 = 0;
+    for byte in whole {
+        units = push_digit(units, *byte)?;
+    }
+    for index in 0..DECIMALS.max(fraction.len()) {
+        let byte = fraction.get(index).copied().unwrap_or(b'0');
+        if index < DECIMALS {
+            units = push_digit(units, byte)?;
+        } else if !byte.is_ascii_digit() {
+            return Err(NumberError::NotADigit(char::from(byte)));
+        } else if byte != b'0' {
+            return Err(NumberError::TooFine);
+        }
+    }
+    Ok(units)
+}
+
+fn push_digit(units: i64, byte: u8) -> Result<i64, NumberError> {
+    if !byte.is_ascii_digit() {
+        return Err(NumberError::NotADigit(char::from(byte)));
+    }
+    units
+        .checked_mul(10)
+        .and_then(|units| units.checked_add(i64::from(byte - b'0')))
+        .ok_or(NumberError::TooLarge)
+}
+
+fn write_decimal(units: i64, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let sign = if units < 0 { "-" } else { "" };
+    let magnitude = units.unsigned_abs();
+    let scale = SCALE.unsigned_abs();
+    let (whole, mut fraction) = (magnitude / scale, magnitude % scale);
+    if fraction == 0 {
+        return write!(formatter, "{sign}{whole}");
+    }
+    let mut width = DECIMALS;
+    while fraction.is_multiple_of(10) {
+        fraction /= 10;
+        width -= 1;
+    }
+    write!(formatter, "{sign}{whole}.{fraction:0width$}")
+}
+
+fn div_ceil(value: i128, by: i128) -> i128 {
+    -(-value).div_euclid(by)
+}
+
+/// Narrows to `i64`, saturating: no order or offer is ever that large, and every limit refuses it.
+fn narrow(value: i128) -> i64 {
+    i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
+}
+
+macro_rules! decimal_text {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write_decimal(self.0, formatter)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NumberError;
+
+            fn from_str(text: &str) -> Result<Self, NumberError> {
+                parse_decimal(text.as_bytes()).map(Self)
+            }
+        }
+    };
+}
+
+decimal_text!(Quantity);
+decimal_text!(Price);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Result<i64, NumberError>) {
+        assert_eq!(parse_decimal(text.as_bytes()), expected, "{text}");
+    }
+
+    #[test]
+    fn decimals_are_read_digit_by_digit() {
+        check("0", Ok(0));
+        check("1", Ok(SCALE));
+        check("1.5", Ok(150_000_000));
+        check("0.00000001", Ok(1));
+        check("51.205000000000", Ok(5_120_500_000));
+        check("92233720368.54775807", Ok(i64::MAX));
+    }
+
+    #[test]
+    fn whatever_is_not_a_plain_decimal_is_refused() {
+        check("", Err(NumberError::Empty));
+        check(".", Err(NumberError::Empty));
+        check("1.", Err(NumberError::Empty));
+        check(".5", Err(NumberError::Empty));
+        check("-1", Err(NumberError::NotADigit('-')));
+        check("1e5", Err(NumberError::NotADigit('e')));
+        check("1.2.3", Err(NumberError::NotADigit('.')));
+        check("0.000000001", Err(NumberError::TooFine));
+        check("92233720368.54775808", Err(NumberError::TooLarge));
+    }
+
+    #[test]
+    fn printing_a_parsed_number_gives_its_shortest_text() {
+        for text in ["0", "1", "1.5", "0.00000001", "92233720368.54775807"] {
+            let quantity: Quantity = text.parse().unwrap();
+            assert_eq!(quantity.to_string(), text);
+        }
+        assert_eq!(Quantity(-150_000_000).to_string(), "-1.5");
+    }
+
+    #[test]
+    fn totals_round_against_the_one_who_counts_them() {
+        let price = Price(33_333_333);
+        assert_eq!(price.total_floor(Quantity(2)).0, 0);
+        assert_eq!(price.total_ceil(Quantity(2)).0, 1);
+        assert_eq!(Quantity::whole(500).bought_at(Price::whole(100)), Quantity::whole(5));
+        assert_eq!(Quantity(10_789).ppm_ceil(6_000).0, 65);
+    }
+}

@@ -1,0 +1,99 @@
+//! Everything that can happen to a node.
+
+use crate::model::currency::{Currency, Methods};
+use crate::model::ids::{CommandNo, CommitNo, LinkNo, NodeId, OfferId, RequestNo};
+use crate::model::instrument::{Location, VenueId};
+use crate::model::number::{Price, Quantity};
+use crate::model::offer::Line;
+use crate::risk::Switch;
+use crate::venue::Asked;
+
+/// One event. Bytes are borrowed from the receive buffer.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// A venue's feed is connected; nothing was subscribed yet.
+    FeedUp { venue: VenueId },
+    FeedDown { venue: VenueId },
+    FeedFrame { venue: VenueId, bytes: &'a [u8] },
+    /// A venue answered a request, or did not.
+    VenueReply {
+        venue: VenueId,
+        request: RequestNo,
+        asked: Asked,
+        outcome: Outcome<'a>,
+    },
+    /// A connection passed mutual authentication as this peer.
+    LinkUp {
+        peer: NodeId,
+        link: LinkNo,
+        direction: Direction,
+    },
+    LinkDown { link: LinkNo },
+    DialFailed { peer: NodeId },
+    LinkStream { link: LinkNo, bytes: &'a [u8] },
+    LinkDatagram { link: LinkNo, bytes: &'a [u8] },
+    /// Everything journalled up to here is on disk.
+    Committed { commit: CommitNo },
+    /// The store cannot write. Nothing after this is durable.
+    StoreFailed { why: &'a str },
+    Command {
+        number: CommandNo,
+        command: Command,
+    },
+    /// The time that `Node::deadline` asked for has come.
+    Deadline,
+}
+
+/// What came of a request to a venue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    Reply { status: u16, body: &'a [u8] },
+    /// The request never left this machine.
+    NotSent,
+    /// It may have arrived: timeout, reset, body too large.
+    Lost,
+}
+
+/// Who opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Direction {
+    Dialled,
+    Accepted,
+}
+
+/// A question or an order of the owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    Status,
+    Balance,
+    Legs,
+    Limits,
+    /// Live spreads of every pair, net of costs, and why nothing is fired.
+    Watch,
+    Switch(Switch),
+    OfferNew {
+        line: Line,
+        reserve: Option<Price>,
+    },
+    OfferList,
+    OfferExplain(OfferId),
+    /// What this node's rules would answer to such an offer, and why.
+    OfferQuote(Line),
+    OfferWithdraw(OfferId),
+    /// Answer by hand an ask that is above the approval size.
+    OfferApprove(OfferId),
+    PeerList,
+    PeerAdded {
+        peer: crate::membership::Peer,
+    },
+    PeerRemoved(NodeId),
+    /// The owner moved money by hand.
+    Transferred {
+        currency: Currency,
+        from: Location,
+        to: Location,
+        amount: Quantity,
+    },
+    /// Which methods the owner accepts, for a running node.
+    Methods(Methods),
+}

@@ -1,0 +1,4 @@
+//! The composition of all stages. Pure: no clock, socket, file, task or random source.
+
+pub mod input;
+pub mod output;

@@ -1,0 +1,117 @@
+//! What a node asks of the world, in a reused arena.
+
+use crate::model::ids::{CommandNo, CommitNo, LinkNo, NodeId, RequestNo};
+use crate::model::instrument::VenueId;
+use crate::venue::Asked;
+
+/// One wish of the node. Bytes lie in the [`Outbox`] that holds it.
+///
+/// An output that must be durable first names its commit in `after`; the driver holds it, and it
+/// alone, until the store reports that commit. `CommitNo(0)` waits for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Open a connection to a listed peer.
+    Dial { peer: NodeId },
+    /// Close one connection.
+    CloseLink { link: LinkNo },
+    /// Send on the link's ordered stream.
+    LinkStream {
+        link: LinkNo,
+        bytes: Bytes,
+        after: CommitNo,
+    },
+    /// Send as a datagram; may be lost.
+    LinkDatagram { link: LinkNo, bytes: Bytes },
+    /// Send one text frame on a venue's feed.
+    VenueFrame { venue: VenueId, bytes: Bytes },
+    /// Drop and reopen a venue's feed.
+    VenueReconnect { venue: VenueId },
+    /// Send one HTTP request to a venue.
+    VenueRequest {
+        venue: VenueId,
+        request: RequestNo,
+        asked: Asked,
+        bytes: Bytes,
+        after: CommitNo,
+    },
+    /// Append one journal record; `commit` is reported when it is on disk.
+    Journal { commit: CommitNo, bytes: Bytes },
+    /// Answer the control socket with one line of JSON; `last` ends the answer.
+    Answer {
+        command: CommandNo,
+        bytes: Bytes,
+        last: bool,
+        after: CommitNo,
+    },
+    /// Tell the owner.
+    Notice { severity: Severity, bytes: Bytes },
+}
+
+/// How much a notice matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Debug,
+    Info,
+    Warn,
+    /// Trading stopped or money is at risk.
+    Error,
+}
+
+/// A range of the outbox's arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes {
+    start: u32,
+    len: u32,
+}
+
+const _: () = assert!(size_of::<Output>() <= 64);
+
+/// Outputs of one step and the bytes they carry. Cleared and reused, so a step does not allocate
+/// once the buffers have grown.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    outputs: Vec<Output>,
+    arena: Vec<u8>,
+}
+
+impl Outbox {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn clear(&mut self) {
+        self.outputs.clear();
+        self.arena.clear();
+    }
+
+    pub fn push(&mut self, output: Output) {
+        self.outputs.push(output);
+    }
+
+    /// Copies bytes into the arena.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Bytes {
+        self.write(|arena| arena.extend_from_slice(bytes))
+    }
+
+    /// Lets `write` append to the arena and returns what it appended.
+    pub fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        let start = self.arena.len();
+        write(&mut self.arena);
+        Bytes {
+            start: u32::try_from(start).unwrap_or(u32::MAX),
+            len: u32::try_from(self.arena.len() - start).unwrap_or(0),
+        }
+    }
+
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// Returns the bytes an output carries.
+    pub fn read(&self, bytes: Bytes) -> &[u8] {
+        let start = bytes.start as usize;
+        self.arena
+            .get(start..start + bytes.len as usize)
+            .unwrap_or_default()
+    }
+}

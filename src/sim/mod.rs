@@ -1,0 +1,1 @@
+//! A whole darknet on virtual time: seeded faults, invariants checked after every step.

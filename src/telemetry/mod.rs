@@ -1,0 +1,1 @@
+//! Counters and histograms that the stages own and the node sums.
