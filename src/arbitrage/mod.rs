@@ -1,7 +1,11 @@
 //! Live books to opportunities: the exact walk of two ladders, net of every cost.
 
+pub mod walk;
+
 use crate::model::currency::Currency;
-use crate::model::instrument::VenueId;
+use crate::model::instrument::{Market, VenueId};
+use crate::model::market::{FeeIn, Rules};
+use crate::model::number::Price;
 use crate::model::time::Span;
 
 /// What the owner says about when a spread is worth taking.
@@ -23,9 +27,66 @@ pub struct Friction {
     pub ppm: u32,
 }
 
-/// Limits on what a book may be to be traded on.
+/// What stands between a gross spread and money, in parts per million of each side's price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Freshness {
-    pub book_age_max: Span,
-    pub engine_lag_max: Span,
+pub struct Costs {
+    /// One unit bought costs this share of its ask.
+    pub buy_ppm: i64,
+    /// One unit sold brings this share of its bid.
+    pub sell_ppm: i64,
+}
+
+impl Settings {
+    /// Sums up the costs of buying at one market and selling at the other, `delay` after both
+    /// books were true.
+    pub fn costs(&self, buy: (Market, &Rules), sell: (Market, &Rules), delay: Span) -> Costs {
+        let drift = u64::from(self.drift_ppm_per_s).saturating_mul(delay.as_micros()) / 1_000_000;
+        let (buy_market, buy_rules) = buy;
+        let (sell_market, sell_rules) = sell;
+        let mut costs = Costs {
+            buy_ppm: 1_000_000
+                + i64::from(self.edge_min_ppm)
+                + i64::try_from(drift).unwrap_or(i64::MAX / 4),
+            sell_ppm: 1_000_000,
+        };
+        costs.buy_ppm += self.friction(buy_market.venue, buy_market.pair.base);
+        costs.sell_ppm -= self.friction(sell_market.venue, sell_market.pair.quote);
+        costs.sell_ppm -= i64::from(sell_rules.taker_fee_ppm);
+        match buy_rules.fee_in {
+            // The coins that are missing would have been sold over there.
+            FeeIn::Received => costs.sell_ppm -= i64::from(buy_rules.taker_fee_ppm),
+            FeeIn::Quote => costs.buy_ppm += i64::from(buy_rules.taker_fee_ppm),
+        }
+        costs
+    }
+
+    fn friction(&self, venue: VenueId, currency: Currency) -> i64 {
+        self.frictions
+            .iter()
+            .filter(|friction| friction.venue == venue && friction.currency == currency)
+            .map(|friction| i64::from(friction.ppm))
+            .sum()
+    }
+}
+
+impl Costs {
+    /// Returns true where a unit bought at `ask` and sold at `bid` leaves more than it costs.
+    pub fn pays(&self, ask: Price, bid: Price) -> bool {
+        i128::from(bid.0) * i128::from(self.sell_ppm) > i128::from(ask.0) * i128::from(self.buy_ppm)
+    }
+
+    /// Returns what is left in parts per million of the ask, negative where nothing is.
+    pub fn net_ppm(&self, ask: Price, bid: Price) -> i64 {
+        if ask.0 <= 0 {
+            return 0;
+        }
+        let left = i128::from(bid.0) * i128::from(self.sell_ppm)
+            - i128::from(ask.0) * i128::from(self.buy_ppm);
+        i64::try_from(left / i128::from(ask.0)).unwrap_or(i64::MAX)
+    }
+
+    /// Returns the price at which giving a unit away pays for buying it again at `ask`.
+    pub fn break_even(&self, ask: Price) -> Price {
+        ask.moved_ppm_ceil(self.buy_ppm - 1_000_000)
+    }
 }

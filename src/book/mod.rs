@@ -1,1 +1,407 @@
 //! One book per market, with a state that decides whether it may be traded on.
+//!
+//! ```text
+//!          snapshot                 missed update
+//!   gap ─────────────▶ live ───────────────────────▶ gap
+//!    ▲                 │  ▲ uncrossing update
+//!    │ resync          ▼  │
+//!    └────────────── crossed          halted: by the venue or the owner, until lifted
+//! ```
+//! `stale` and `lagging` are not stored: they follow from the time of asking.
+
+use thiserror::Error;
+
+use crate::model::instrument::Market;
+use crate::model::market::{BookUpdate, Level, Side, UpdateKind};
+use crate::model::number::Price;
+use crate::model::sealed::LiveBook;
+use crate::model::time::{Span, Time};
+
+/// Where a book stands, time apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BookState {
+    /// No snapshot yet, or an update is missing.
+    Gap,
+    Live,
+    /// Best bid at or above best ask: something was lost or the venue is at fault.
+    Crossed,
+    Halted,
+}
+
+/// Why a book may not be traded on.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NotLive {
+    #[error("gap")]
+    Gap,
+    #[error("crossed")]
+    Crossed,
+    #[error("halted")]
+    Halted,
+    #[error("stale")]
+    Stale,
+    #[error("engine lag")]
+    Lagging,
+    #[error("empty")]
+    Empty,
+}
+
+/// What an update did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    Changed,
+    /// Older than what is known; dropped.
+    Old,
+    /// An update before this one is missing: ask for a snapshot.
+    Gap,
+    /// The book is crossed: ask for a snapshot.
+    Crossed,
+}
+
+/// How old and how far behind a book may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    pub book_age_max: Span,
+    pub engine_lag_max: Span,
+}
+
+/// The order book of one market.
+#[derive(Clone, Debug)]
+pub struct Book {
+    market: Market,
+    state: BookState,
+    sequence: u64,
+    /// Ascending: the best bid is last.
+    bids: Vec<Level>,
+    /// Descending: the best ask is last.
+    asks: Vec<Level>,
+    received: Time,
+    engine_lag: Span,
+}
+
+impl Book {
+    /// Levels kept a side; when full, the level furthest from the market gives way.
+    pub const LEVELS_MAX: usize = 1_024;
+
+    pub fn new(market: Market) -> Self {
+        Self {
+            market,
+            state: BookState::Gap,
+            sequence: 0,
+            bids: Vec::new(),
+            asks: Vec::new(),
+            received: Time::ZERO,
+            engine_lag: Span::ZERO,
+        }
+    }
+
+    /// Applies one update of the venue or of the peer that holds this book.
+    pub fn apply(&mut self, update: &BookUpdate<'_>, now: Time) -> Applied {
+        match update.kind {
+            UpdateKind::Snapshot => {
+                if self.state == BookState::Live && update.sequence < self.sequence {
+                    return Applied::Old;
+                }
+                self.replace(update);
+            }
+            UpdateKind::Delta { previous } => {
+                if self.state == BookState::Gap {
+                    return Applied::Gap;
+                }
+                if update.sequence <= self.sequence {
+                    return Applied::Old;
+                }
+                if previous != self.sequence {
+                    self.state = BookState::Gap;
+                    return Applied::Gap;
+                }
+                for level in update.bids {
+                    upsert(&mut self.bids, *level, Side::Bid);
+                }
+                for level in update.asks {
+                    upsert(&mut self.asks, *level, Side::Ask);
+                }
+            }
+        }
+        self.sequence = update.sequence;
+        self.received = now;
+        self.engine_lag = update.engine_lag;
+        self.judge()
+    }
+
+    /// Takes note that the venue speaks: an unchanged book is as good as its feed.
+    pub fn handle_alive(&mut self, now: Time) {
+        if self.state == BookState::Live {
+            self.received = now;
+        }
+    }
+
+    pub fn handle_engine_lag(&mut self, lag: Span) {
+        self.engine_lag = lag;
+    }
+
+    /// Forgets everything: the feed is down, sequences begin anew.
+    pub fn reset(&mut self) {
+        self.state = BookState::Gap;
+        self.sequence = 0;
+        self.bids.clear();
+        self.asks.clear();
+    }
+
+    pub fn halt(&mut self) {
+        self.state = BookState::Halted;
+    }
+
+    /// Returns the book for trading, if it may be traded on at `now`.
+    ///
+    /// # Errors
+    /// The first reason against it.
+    pub fn live(&self, now: Time, freshness: &Freshness) -> Result<LiveBook<'_>, NotLive> {
+        match self.state {
+            BookState::Gap => return Err(NotLive::Gap),
+            BookState::Crossed => return Err(NotLive::Crossed),
+            BookState::Halted => return Err(NotLive::Halted),
+            BookState::Live => (),
+        }
+        if now.since(self.received) > freshness.book_age_max {
+            return Err(NotLive::Stale);
+        }
+        if self.engine_lag > freshness.engine_lag_max {
+            return Err(NotLive::Lagging);
+        }
+        if self.bids.is_empty() && self.asks.is_empty() {
+            return Err(NotLive::Empty);
+        }
+        Ok(LiveBook::seal(
+            self.market,
+            self.sequence,
+            &self.bids,
+            &self.asks,
+            self.received,
+            self.engine_lag,
+        ))
+    }
+
+    pub fn market(&self) -> Market {
+        self.market
+    }
+
+    pub fn state(&self) -> BookState {
+        self.state
+    }
+
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    pub fn received(&self) -> Time {
+        self.received
+    }
+
+    pub fn engine_lag(&self) -> Span {
+        self.engine_lag
+    }
+
+    /// Returns a side's levels with the best last, whatever the state: for display and quotes.
+    pub fn levels_best_last(&self, side: Side) -> &[Level] {
+        match side {
+            Side::Bid => &self.bids,
+            Side::Ask => &self.asks,
+        }
+    }
+
+    fn replace(&mut self, update: &BookUpdate<'_>) {
+        self.bids.clear();
+        self.asks.clear();
+        for level in update.bids {
+            upsert(&mut self.bids, *level, Side::Bid);
+        }
+        for level in update.asks {
+            upsert(&mut self.asks, *level, Side::Ask);
+        }
+    }
+
+    fn judge(&mut self) -> Applied {
+        let crossed = match (self.bids.last(), self.asks.last()) {
+            (Some(bid), Some(ask)) => bid.price >= ask.price,
+            _ => false,
+        };
+        if self.state != BookState::Halted {
+            self.state = if crossed {
+                BookState::Crossed
+            } else {
+                BookState::Live
+            };
+        }
+        if crossed {
+            Applied::Crossed
+        } else {
+            Applied::Changed
+        }
+    }
+}
+
+/// Sets the total at a price; zero removes the level. Most changes are near the end of the list.
+fn upsert(levels: &mut Vec<Level>, level: Level, side: Side) {
+    let worse = |price: Price| match side {
+        Side::Bid => price < level.price,
+        Side::Ask => price > level.price,
+    };
+    let mut at = levels.len();
+    while at > 0 && !worse(levels[at - 1].price) {
+        at -= 1;
+    }
+    let stands = levels
+        .get(at)
+        .is_some_and(|there| there.price == level.price);
+    match (stands, level.quantity.is_positive()) {
+        (true, true) => levels[at].quantity = level.quantity,
+        (true, false) => {
+            levels.remove(at);
+        }
+        (false, true) if levels.len() < Book::LEVELS_MAX => levels.insert(at, level),
+        (false, true) if at > 0 => {
+            levels.remove(0);
+            levels.insert(at - 1, level);
+        }
+        (false, true | false) => (),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::number::Quantity;
+
+    const FRESH: Freshness = Freshness {
+        book_age_max: Span::SECOND,
+        engine_lag_max: Span::SECOND,
+    };
+
+    fn market() -> Market {
+        Market {
+            venue: "a".parse().unwrap(),
+            pair: "BTC/USD".parse().unwrap(),
+        }
+    }
+
+    fn level(price: i64, quantity: i64) -> Level {
+        Level {
+            price: Price::whole(price),
+            quantity: Quantity::whole(quantity),
+        }
+    }
+
+    fn update<'a>(
+        kind: UpdateKind,
+        sequence: u64,
+        bids: &'a [Level],
+        asks: &'a [Level],
+    ) -> BookUpdate<'a> {
+        BookUpdate {
+            market: market(),
+            kind,
+            sequence,
+            bids,
+            asks,
+            venue_time: Time::ZERO,
+            engine_lag: Span::ZERO,
+        }
+    }
+
+    fn live_book() -> Book {
+        let mut book = Book::new(market());
+        let bids = [level(99, 1), level(98, 2)];
+        let asks = [level(101, 1), level(102, 2)];
+        let applied = book.apply(&update(UpdateKind::Snapshot, 10, &bids, &asks), Time(1));
+        assert_eq!(applied, Applied::Changed);
+        book
+    }
+
+    #[test]
+    fn a_snapshot_makes_a_book_live_with_its_best_levels_first() {
+        let book = live_book();
+        let live = book.live(Time(1), &FRESH).unwrap();
+        assert_eq!(live.best(Side::Bid), Some(level(99, 1)));
+        let asks: Vec<Level> = live.levels(Side::Ask).collect();
+        assert_eq!(asks, [level(101, 1), level(102, 2)]);
+        assert_eq!(live.mid(), Some(Price::whole(100)));
+    }
+
+    #[test]
+    fn a_delta_sets_absolute_totals_and_zero_removes() {
+        let mut book = live_book();
+        let delta = UpdateKind::Delta { previous: 10 };
+        let bids = [level(99, 0), level(97, 5)];
+        assert_eq!(
+            book.apply(&update(delta, 11, &bids, &[level(101, 7)]), Time(2)),
+            Applied::Changed
+        );
+        assert_eq!(
+            book.levels_best_last(Side::Bid),
+            [level(97, 5), level(98, 2)]
+        );
+        assert_eq!(
+            book.levels_best_last(Side::Ask).last(),
+            Some(&level(101, 7))
+        );
+    }
+
+    #[test]
+    fn a_missing_update_is_a_gap_until_the_next_snapshot() {
+        let mut book = live_book();
+        let delta = UpdateKind::Delta { previous: 11 };
+        assert_eq!(
+            book.apply(&update(delta, 12, &[], &[]), Time(2)),
+            Applied::Gap
+        );
+        assert_eq!(book.live(Time(2), &FRESH).unwrap_err(), NotLive::Gap);
+        let next = UpdateKind::Delta { previous: 12 };
+        assert_eq!(
+            book.apply(&update(next, 13, &[], &[]), Time(2)),
+            Applied::Gap
+        );
+        book.apply(
+            &update(UpdateKind::Snapshot, 13, &[level(99, 1)], &[]),
+            Time(3),
+        );
+        assert!(book.live(Time(3), &FRESH).is_ok());
+    }
+
+    #[test]
+    fn an_old_update_changes_nothing() {
+        let mut book = live_book();
+        let delta = UpdateKind::Delta { previous: 8 };
+        let applied = book.apply(&update(delta, 9, &[level(99, 0)], &[]), Time(2));
+        assert_eq!(applied, Applied::Old);
+        assert_eq!(book.levels_best_last(Side::Bid).last(), Some(&level(99, 1)));
+    }
+
+    #[test]
+    fn a_crossed_stale_or_lagging_book_is_not_live() {
+        let mut book = live_book();
+        assert_eq!(
+            book.live(Time(1) + Span::SECOND + Span(1), &FRESH)
+                .unwrap_err(),
+            NotLive::Stale
+        );
+        book.handle_engine_lag(Span::secs(2));
+        assert_eq!(book.live(Time(1), &FRESH).unwrap_err(), NotLive::Lagging);
+        book.handle_engine_lag(Span::ZERO);
+        let delta = UpdateKind::Delta { previous: 10 };
+        let applied = book.apply(&update(delta, 11, &[level(101, 1)], &[]), Time(2));
+        assert_eq!(applied, Applied::Crossed);
+        assert_eq!(book.live(Time(2), &FRESH).unwrap_err(), NotLive::Crossed);
+    }
+
+    #[test]
+    fn a_full_side_drops_its_worst_level() {
+        let mut book = Book::new(market());
+        let count = i64::try_from(Book::LEVELS_MAX).unwrap();
+        let bids: Vec<Level> = (1..=count + 5).map(|price| level(price, 1)).collect();
+        book.apply(&update(UpdateKind::Snapshot, 1, &bids, &[]), Time(1));
+        let levels = book.levels_best_last(Side::Bid);
+        assert_eq!(levels.len(), Book::LEVELS_MAX);
+        assert_eq!(levels[0], level(6, 1));
+        assert_eq!(levels.last(), Some(&level(count + 5, 1)));
+    }
+}

@@ -1,5 +1,10 @@
 //! Legs across nodes, from fire to a known end; recovery of single legs; transfers.
 
+pub mod funds;
+pub mod order;
+pub mod paper;
+pub mod plan;
+
 use crate::model::currency::Currency;
 use crate::model::instrument::Location;
 use crate::model::number::Quantity;
@@ -19,6 +24,8 @@ pub struct Settings {
     /// Added to a paper fill: the measured way to the venue and back, at least this.
     pub paper_latency_min: Span,
     pub transfers: Vec<TransferRoute>,
+    /// Buy more than can be sold beside it while a window is open, to offer it to others.
+    pub acquire_for_offers: bool,
 }
 
 /// A way to move money between locations.

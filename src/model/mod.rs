@@ -1,5 +1,6 @@
 //! The vocabulary: values that every stage shares. Nothing here decides, waits or touches the world.
 
+pub mod codec;
 pub mod currency;
 pub mod grammar;
 pub mod ids;

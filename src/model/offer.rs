@@ -1,7 +1,7 @@
 //! Offers and matches as values; how they are written stands in `grammar`.
 
 use crate::model::currency::{Currency, Method, Methods};
-use crate::model::ids::{NodeId, OfferId};
+use crate::model::ids::{MatchId, NodeId, OfferId, OwnerId};
 use crate::model::number::{Price, Quantity};
 use crate::model::time::Time;
 
@@ -66,4 +66,121 @@ impl Part {
             method: self.method,
         }
     }
+}
+
+/// An offer on its way to those who may answer it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    pub offer: OfferId,
+    pub origin: NodeId,
+    /// Nodes of this owner do not answer: nobody matches with themself.
+    pub owner: OwnerId,
+    /// The line with what is still open.
+    pub line: Line,
+    pub part_min: Quantity,
+    /// Times this ask may be handed on to further nodes.
+    pub hops: u8,
+}
+
+/// Why a node does not answer an offer. Ordinals stand on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NoAnswer {
+    /// The asker is of the same owner.
+    SameOwner,
+    /// No rule for these currencies.
+    NoRule,
+    /// No method in common.
+    NoMethod,
+    /// The offer is below the rule's threshold.
+    BelowThreshold,
+    /// The price asked is above what the rule pays.
+    Price,
+    /// The book that the price follows is not live.
+    StalePrice,
+    /// Nothing free to pay with.
+    Funds,
+    /// What could be taken is below the smallest part.
+    BelowPart,
+    /// Waits for the owner's word.
+    NeedsApproval,
+    /// Answered already by another route.
+    AnsweredAlready,
+    /// Too many holds are open.
+    Full,
+    /// Paused or halted.
+    Switch,
+}
+
+impl NoAnswer {
+    pub const ALL: [Self; 12] = [
+        Self::SameOwner,
+        Self::NoRule,
+        Self::NoMethod,
+        Self::BelowThreshold,
+        Self::Price,
+        Self::StalePrice,
+        Self::Funds,
+        Self::BelowPart,
+        Self::NeedsApproval,
+        Self::AnsweredAlready,
+        Self::Full,
+        Self::Switch,
+    ];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::SameOwner => "same_owner",
+            Self::NoRule => "no_rule",
+            Self::NoMethod => "no_method",
+            Self::BelowThreshold => "below_threshold",
+            Self::Price => "price",
+            Self::StalePrice => "stale_price",
+            Self::Funds => "funds",
+            Self::BelowPart => "below_part",
+            Self::NeedsApproval => "needs_approval",
+            Self::AnsweredAlready => "answered_already",
+            Self::Full => "full",
+            Self::Switch => "switch",
+        }
+    }
+}
+
+/// Conservation of one plan or offer, in the currency it gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub planned: Quantity,
+    pub filled: Quantity,
+    /// With own legs in flight, or on offer.
+    pub offered: Quantity,
+    pub released: Quantity,
+}
+
+impl Tally {
+    pub fn is_conserved(&self) -> bool {
+        let sum = self.filled.0.checked_add(self.offered.0);
+        sum.and_then(|sum| sum.checked_add(self.released.0)) == Some(self.planned.0)
+            && self.filled.0 >= 0
+            && self.offered.0 >= 0
+            && self.released.0 >= 0
+    }
+
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            planned: self.planned.saturating_add(other.planned),
+            filled: self.filled.saturating_add(other.filled),
+            offered: self.offered.saturating_add(other.offered),
+            released: self.released.saturating_add(other.released),
+        }
+    }
+}
+
+/// A confirmed aggregate as the journal keeps it: whom to tell when the origin seals or releases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    pub offer: OfferId,
+    pub upstream: NodeId,
+    pub id: MatchId,
+    pub part: Part,
+    pub own: Option<MatchId>,
+    pub members: Vec<(NodeId, MatchId)>,
 }

@@ -1,6 +1,6 @@
 //! What an order asks for and what comes of it.
 
-use crate::model::ids::OrderId;
+use crate::model::ids::{EnvelopeId, OrderId, PlanId};
 use crate::model::instrument::Market;
 use crate::model::market::Side;
 use crate::model::number::{Price, Quantity};
@@ -62,4 +62,105 @@ pub struct OrderReport {
     pub filled: Filled,
     /// What still rests.
     pub remaining: Quantity,
+}
+
+/// Why a leg was not fired by the node beside the venue. Ordinals stand on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LegRefusal {
+    /// No such envelope, or it is another peer's.
+    NoEnvelope,
+    EnvelopeExpired,
+    /// Id, quantity, price or notional beyond the envelope.
+    BeyondEnvelope,
+    /// The book beside the venue is not live.
+    BookNotLive,
+    /// The price bound is not there any more.
+    PriceGone,
+    /// A limit of the owner, the collar or the throttle.
+    Limit,
+    /// Paused, reducing or halted.
+    Switch,
+    /// This id was never seen here; from this answer on it cannot be used.
+    NeverSeen,
+    /// The venue refused the order.
+    Venue,
+    /// The answer to a fire that arrived too late to be acted on.
+    TooLate,
+}
+
+impl LegRefusal {
+    pub const ALL: [Self; 10] = [
+        Self::NoEnvelope,
+        Self::EnvelopeExpired,
+        Self::BeyondEnvelope,
+        Self::BookNotLive,
+        Self::PriceGone,
+        Self::Limit,
+        Self::Switch,
+        Self::NeverSeen,
+        Self::Venue,
+        Self::TooLate,
+    ];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NoEnvelope => "no_envelope",
+            Self::EnvelopeExpired => "envelope_expired",
+            Self::BeyondEnvelope => "beyond_envelope",
+            Self::BookNotLive => "book_not_live",
+            Self::PriceGone => "price_gone",
+            Self::Limit => "limit",
+            Self::Switch => "switch",
+            Self::NeverSeen => "never_seen",
+            Self::Venue => "venue",
+            Self::TooLate => "too_late",
+        }
+    }
+}
+
+/// A right to fire orders at a venue, bought in advance: granted by the node beside the venue to
+/// the one peer that may draw on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub envelope: EnvelopeId,
+    pub market: Market,
+    pub side: Side,
+    /// Order ids from here on belong to the envelope.
+    pub first: OrderId,
+    pub orders: u16,
+    /// Sum of the base quantities that may be ordered.
+    pub quantity: Quantity,
+    pub worst_price: Price,
+    /// Sum of quantity × limit that may be ordered.
+    pub notional: Quantity,
+}
+
+/// A draw on an envelope: one leg, to be fired at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    pub envelope: EnvelopeId,
+    pub order: OrderId,
+    pub plan: PlanId,
+    pub quantity: Quantity,
+    pub limit: Price,
+    pub purpose: Purpose,
+}
+
+/// Why an order is fired; the kill switch treats both kinds apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// A leg of a new plan.
+    Open,
+    /// Brings filled legs back into balance.
+    Recover,
+}
+
+/// How a leg stands, as the node beside its venue tells the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LegReport {
+    pub order: OrderId,
+    pub plan: PlanId,
+    pub filled: Filled,
+    /// Nothing more will come of it.
+    pub is_final: bool,
 }

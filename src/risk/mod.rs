@@ -1,5 +1,8 @@
 //! The one gate that every order passes: limits, collar, throttle, kill switch, envelopes.
 
+pub mod envelope;
+pub mod gate;
+
 use crate::model::currency::Currency;
 use crate::model::instrument::{Pair, VenueId};
 use crate::model::market::Side;
@@ -53,4 +56,32 @@ pub enum Switch {
     Reduce,
     /// Nothing but cancels.
     Halt,
+}
+
+impl Switch {
+    pub const ALL: [Self; 4] = [Self::Active, Self::Pause, Self::Reduce, Self::Halt];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Pause => "pause",
+            Self::Reduce => "reduce",
+            Self::Halt => "halt",
+        }
+    }
+
+    pub const fn ordinal(self) -> u8 {
+        match self {
+            Self::Active => 1,
+            Self::Pause => 2,
+            Self::Reduce => 3,
+            Self::Halt => 4,
+        }
+    }
+
+    pub fn from_ordinal(ordinal: u8) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|switch| switch.ordinal() == ordinal)
+    }
 }

@@ -1,0 +1,382 @@
+//! How much of two ladders pays, level by level, and what it costs and brings to the last unit.
+
+use crate::arbitrage::Costs;
+use crate::model::instrument::Market;
+use crate::model::market::{FeeIn, Level, Rules, Side};
+use crate::model::number::{Price, Quantity};
+use crate::model::sealed::LiveBook;
+
+/// What a walk may not exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// In base: order limits and what can be delivered at the selling venue.
+    pub quantity_max: Quantity,
+    /// In quote: what can be paid at the buying venue, fee included.
+    pub spend_max: Quantity,
+    /// Base at the front of the asks that own orders in flight will take.
+    pub buy_in_flight: Quantity,
+    /// The same of the bids.
+    pub sell_in_flight: Quantity,
+}
+
+impl Caps {
+    /// No cap: what the books alone allow.
+    pub const NONE: Self = Self {
+        quantity_max: Quantity::MAX,
+        spend_max: Quantity::MAX,
+        buy_in_flight: Quantity::ZERO,
+        sell_in_flight: Quantity::ZERO,
+    };
+}
+
+/// A quantity that pays on both books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opportunity {
+    pub buy: Market,
+    pub sell: Market,
+    pub buy_sequence: u64,
+    pub sell_sequence: u64,
+    pub quantity: Quantity,
+    /// The worst ask that is taken.
+    pub buy_limit: Price,
+    /// The worst bid that is taken.
+    pub sell_limit: Price,
+    /// Paid in quote, a quote fee included.
+    pub cost: Quantity,
+    /// Received in quote, fee taken off.
+    pub proceeds: Quantity,
+    pub bound: Bound,
+}
+
+/// What ended a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The next levels do not pay, or there are none.
+    Books,
+    Quantity,
+    Spend,
+}
+
+/// Why there is nothing to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoTrade {
+    /// The best levels do not pay.
+    BelowEdge,
+    /// What pays is under a minimum or a lot once every cap is applied.
+    TooSmall(Bound),
+}
+
+/// Walks the asks of one book against the bids of another.
+///
+/// Each step takes the smaller of both levels while it pays; the sum is rounded down to both lots
+/// and priced again exactly, fees rounded up.
+///
+/// # Errors
+/// Why nothing is worth taking.
+pub fn walk(
+    buy: &LiveBook<'_>,
+    sell: &LiveBook<'_>,
+    buy_rules: &Rules,
+    sell_rules: &Rules,
+    costs: &Costs,
+    caps: &Caps,
+) -> Result<Opportunity, NoTrade> {
+    let (quantity, bound) = quantity_that_pays(buy, sell, buy_rules, costs, caps);
+    if quantity.is_zero() && bound == Bound::Books {
+        return Err(NoTrade::BelowEdge);
+    }
+    let rounded = quantity.floor_to(buy_rules.lot).floor_to(sell_rules.lot);
+    let least = buy_rules.quantity_min.max(sell_rules.quantity_min);
+    if !rounded.is_positive() || rounded < least {
+        return Err(NoTrade::TooSmall(bound));
+    }
+    let bought = take(rest(buy.levels(Side::Ask), caps.buy_in_flight), rounded);
+    let sold = take(rest(sell.levels(Side::Bid), caps.sell_in_flight), rounded);
+    let cost = match buy_rules.fee_in {
+        FeeIn::Received => bought.total_ceil,
+        FeeIn::Quote => bought
+            .total_ceil
+            .saturating_add(bought.total_ceil.ppm_ceil(buy_rules.taker_fee_ppm)),
+    };
+    let proceeds = sold
+        .total_floor
+        .saturating_sub(sold.total_floor.ppm_ceil(sell_rules.taker_fee_ppm));
+    Ok(Opportunity {
+        buy: buy.market,
+        sell: sell.market,
+        buy_sequence: buy.sequence,
+        sell_sequence: sell.sequence,
+        quantity: rounded,
+        buy_limit: bought.worst,
+        sell_limit: sold.worst,
+        cost,
+        proceeds,
+        bound,
+    })
+}
+
+fn quantity_that_pays(
+    buy: &LiveBook<'_>,
+    sell: &LiveBook<'_>,
+    buy_rules: &Rules,
+    costs: &Costs,
+    caps: &Caps,
+) -> (Quantity, Bound) {
+    let spend_fee_ppm = match buy_rules.fee_in {
+        FeeIn::Received => 0,
+        FeeIn::Quote => i64::from(buy_rules.taker_fee_ppm),
+    };
+    let mut asks = rest(buy.levels(Side::Ask), caps.buy_in_flight);
+    let mut bids = rest(sell.levels(Side::Bid), caps.sell_in_flight);
+    let (mut ask, mut bid) = (asks.next(), bids.next());
+    let mut sum = Quantity::ZERO;
+    let mut spent = Quantity::ZERO;
+    while let (Some(asked), Some(bidden)) = (ask, bid) {
+        if !costs.pays(asked.price, bidden.price) {
+            break;
+        }
+        let step = asked.quantity.min(bidden.quantity);
+        let all_in = asked.price.moved_ppm_ceil(spend_fee_ppm);
+        let affordable = caps.spend_max.less(spent).bought_at(all_in);
+        let allowed = caps.quantity_max.less(sum);
+        let taken = step.min(affordable).min(allowed);
+        sum = sum.saturating_add(taken);
+        spent = spent.saturating_add(all_in.total_ceil(taken));
+        if taken < step {
+            let bound = if affordable < allowed {
+                Bound::Spend
+            } else {
+                Bound::Quantity
+            };
+            return (sum, bound);
+        }
+        ask = left_of(asked, taken).or_else(|| asks.next());
+        bid = left_of(bidden, taken).or_else(|| bids.next());
+    }
+    (sum, Bound::Books)
+}
+
+fn left_of(level: Level, taken: Quantity) -> Option<Level> {
+    let quantity = level.quantity.less(taken);
+    quantity.is_positive().then_some(Level {
+        price: level.price,
+        quantity,
+    })
+}
+
+/// Skips the quantity at the front that orders in flight will take.
+fn rest(levels: impl Iterator<Item = Level>, in_flight: Quantity) -> impl Iterator<Item = Level> {
+    let mut skip = in_flight;
+    levels.filter_map(move |level| {
+        let skipped = skip.min(level.quantity);
+        skip = skip.less(skipped);
+        left_of(level, skipped)
+    })
+}
+
+/// What a quantity costs on a ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub quantity: Quantity,
+    pub total_floor: Quantity,
+    pub total_ceil: Quantity,
+    pub worst: Price,
+}
+
+/// Takes up to `quantity` from a ladder, best level first.
+pub fn take(levels: impl Iterator<Item = Level>, quantity: Quantity) -> Taken {
+    let mut taken = Taken {
+        quantity: Quantity::ZERO,
+        total_floor: Quantity::ZERO,
+        total_ceil: Quantity::ZERO,
+        worst: Price::ZERO,
+    };
+    for level in levels {
+        let step = level.quantity.min(quantity.less(taken.quantity));
+        if !step.is_positive() {
+            break;
+        }
+        taken.quantity = taken.quantity.saturating_add(step);
+        taken.total_floor = taken
+            .total_floor
+            .saturating_add(level.price.total_floor(step));
+        taken.total_ceil = taken
+            .total_ceil
+            .saturating_add(level.price.total_ceil(step));
+        taken.worst = level.price;
+    }
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arbitrage::Settings;
+    use crate::model::random::Random;
+    use crate::model::time::{Span, Time};
+
+    const FREE: Rules = Rules {
+        tick: Price(1),
+        lot: Quantity(1),
+        quantity_min: Quantity(1),
+        taker_fee_ppm: 0,
+        fee_in: FeeIn::Quote,
+    };
+    const NO_EDGE: Settings = Settings {
+        edge_min_ppm: 0,
+        drift_ppm_per_s: 0,
+        frictions: Vec::new(),
+    };
+
+    fn market(venue: &str) -> Market {
+        Market {
+            venue: venue.parse().unwrap(),
+            pair: "BTC/USD".parse().unwrap(),
+        }
+    }
+
+    fn levels(rows: &[(i64, i64)]) -> Vec<Level> {
+        let mut levels: Vec<Level> = rows
+            .iter()
+            .map(|(price, quantity)| Level {
+                price: Price::whole(*price),
+                quantity: Quantity::whole(*quantity),
+            })
+            .collect();
+        levels.reverse();
+        levels
+    }
+
+    fn run(
+        asks: &[(i64, i64)],
+        bids: &[(i64, i64)],
+        rules: Rules,
+        caps: Caps,
+    ) -> Result<Opportunity, NoTrade> {
+        let (asks, bids) = (levels(asks), levels(bids));
+        let (buy, sell) = (market("a"), market("b"));
+        let costs = NO_EDGE.costs((buy, &rules), (sell, &rules), Span::ZERO);
+        walk(
+            &live(buy, &[], &asks),
+            &live(sell, &bids, &[]),
+            &rules,
+            &rules,
+            &costs,
+            &caps,
+        )
+    }
+
+    /// The walk is tested on books as `book/` would seal them.
+    fn live<'a>(market: Market, bids: &'a [Level], asks: &'a [Level]) -> LiveBook<'a> {
+        LiveBook::seal(market, 1, bids, asks, Time(1), Span::ZERO)
+    }
+
+    #[test]
+    fn levels_are_taken_while_they_pay() {
+        let found = run(
+            &[(100, 1), (104, 2), (106, 9)],
+            &[(110, 2), (105, 5)],
+            FREE,
+            Caps::NONE,
+        );
+        let found = found.unwrap();
+        assert_eq!(found.quantity, Quantity::whole(3));
+        assert_eq!(found.buy_limit, Price::whole(104));
+        assert_eq!(found.sell_limit, Price::whole(105));
+        assert_eq!(found.cost, Quantity::whole(308));
+        assert_eq!(found.proceeds, Quantity::whole(325));
+        assert_eq!(found.bound, Bound::Books);
+    }
+
+    #[test]
+    fn fees_stop_the_walk_earlier() {
+        let rules = Rules {
+            taker_fee_ppm: 20_000,
+            ..FREE
+        };
+        let found = run(
+            &[(100, 1), (104, 2)],
+            &[(110, 2), (105, 5)],
+            rules,
+            Caps::NONE,
+        )
+        .unwrap();
+        assert_eq!(found.quantity, Quantity::whole(2));
+        assert_eq!(
+            run(&[(100, 1)], &[(103, 1)], rules, Caps::NONE),
+            Err(NoTrade::BelowEdge)
+        );
+    }
+
+    #[test]
+    fn the_bound_names_what_ran_out() {
+        let spend = Caps {
+            spend_max: Quantity::whole(500),
+            ..Caps::NONE
+        };
+        let found = run(&[(100, 50)], &[(110, 50)], FREE, spend).unwrap();
+        assert_eq!(
+            (found.quantity, found.bound),
+            (Quantity::whole(5), Bound::Spend)
+        );
+        let quantity = Caps {
+            quantity_max: Quantity::whole(7),
+            ..Caps::NONE
+        };
+        let found = run(&[(100, 50)], &[(110, 50)], FREE, quantity).unwrap();
+        assert_eq!(
+            (found.quantity, found.bound),
+            (Quantity::whole(7), Bound::Quantity)
+        );
+        let none = Caps {
+            spend_max: Quantity::ZERO,
+            ..Caps::NONE
+        };
+        assert_eq!(
+            run(&[(100, 50)], &[(110, 50)], FREE, none),
+            Err(NoTrade::TooSmall(Bound::Spend))
+        );
+    }
+
+    #[test]
+    fn orders_in_flight_are_taken_off_the_front() {
+        let caps = Caps {
+            buy_in_flight: Quantity::whole(2),
+            ..Caps::NONE
+        };
+        let found = run(&[(100, 1), (101, 2)], &[(110, 9)], FREE, caps).unwrap();
+        assert_eq!(found.quantity, Quantity::whole(1));
+        assert_eq!(found.buy_limit, Price::whole(101));
+    }
+
+    /// Whatever the books, fees and lots: what the walk takes never loses, to the last unit.
+    #[test]
+    fn no_walk_ever_loses_money() {
+        let mut random = Random::new(3);
+        let mut taken = 0;
+        for _ in 0..20_000 {
+            let mut side = |low: u64, high: u64| -> Vec<(i64, i64)> {
+                (0..random.between(1, 5))
+                    .map(|_| {
+                        let price = i64::try_from(random.between(low, high)).unwrap();
+                        (price, i64::try_from(random.between(1, 9)).unwrap())
+                    })
+                    .collect()
+            };
+            let mut asks = side(95, 105);
+            let mut bids = side(98, 112);
+            asks.sort_unstable();
+            bids.sort_unstable_by(|one, other| other.cmp(one));
+            let rules = Rules {
+                taker_fee_ppm: u32::try_from(random.below(30_000)).unwrap(),
+                lot: Quantity(i64::try_from(random.between(1, 30_000_000)).unwrap()),
+                ..FREE
+            };
+            if let Ok(found) = run(&asks, &bids, rules, Caps::NONE) {
+                assert!(found.proceeds >= found.cost, "{found:?}");
+                taken += 1;
+            }
+        }
+        assert!(taken > 1_000);
+    }
+}

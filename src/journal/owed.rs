@@ -1,0 +1,296 @@
+//! Folds records into what a booting node must take up again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::journal::record::Record;
+use crate::model::codec::CodecError;
+use crate::model::currency::Currency;
+use crate::model::ids::{EnvelopeId, MatchId, NodeId, OfferId, OrderId, PlanId};
+use crate::model::instrument::Market;
+use crate::model::market::Side;
+use crate::model::number::Quantity;
+use crate::model::offer::{Bound, Offer, Part, Tally};
+use crate::model::time::Time;
+use crate::model::trade::{Draw, Filled, Grant};
+
+/// An order that was fired, as far as the journal knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrawnOrder {
+    pub draw: Draw,
+    pub leader: NodeId,
+    pub market: Market,
+    pub side: Side,
+    pub ended: Option<(Filled, Time)>,
+}
+
+/// A leg that this node led.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FiredLeg {
+    pub granter: NodeId,
+    pub draw: Draw,
+    pub market: Market,
+    pub side: Side,
+    pub planned: Quantity,
+}
+
+/// An own offer and what was accepted of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOffer {
+    pub offer: Offer,
+    pub accepted: BTreeMap<(NodeId, MatchId), (Quantity, Part)>,
+    pub counted: BTreeMap<(NodeId, MatchId), Part>,
+}
+
+/// A part this node is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundHold {
+    pub offer: OfferId,
+    pub upstream: Option<NodeId>,
+    pub give: Currency,
+    pub want: Currency,
+    pub part: Part,
+    pub is_sealed: bool,
+}
+
+/// Everything a node owes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owed {
+    pub incarnation: u64,
+    pub switch: u8,
+    pub envelopes: BTreeMap<EnvelopeId, (Grant, NodeId)>,
+    pub orders: BTreeMap<OrderId, DrawnOrder>,
+    pub legs: BTreeMap<PlanId, Vec<FiredLeg>>,
+    pub closed_plans: BTreeSet<PlanId>,
+    pub offers: BTreeMap<OfferId, OpenOffer>,
+    pub holds: BTreeMap<MatchId, BoundHold>,
+    pub relays: BTreeMap<MatchId, Bound>,
+    pub balances: BTreeMap<(String, Currency), i64>,
+    /// Sums over closed plans and offers, by the currency they give.
+    pub tallies: BTreeMap<Currency, Tally>,
+    /// Signed units earned, and left unbalanced, by currency.
+    pub earned: BTreeMap<Currency, i64>,
+    pub imbalance: BTreeMap<Currency, i64>,
+}
+
+impl Owed {
+    /// Ended orders kept for leaders that ask again; the oldest give way.
+    const ENDED_MAX: usize = 1_024;
+    /// Closed plans remembered, so that a late report is known for what it is.
+    const CLOSED_MAX: usize = 4_096;
+
+    /// Folds a journal, oldest record first.
+    ///
+    /// # Errors
+    /// The number of the record that cannot be read, from 1, and why.
+    pub fn replay<'a>(
+        bodies: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Self, (usize, CodecError)> {
+        let mut owed = Self::default();
+        for (index, body) in bodies.into_iter().enumerate() {
+            let record = Record::decode(body).map_err(|why| (index + 1, why))?;
+            owed.apply(record);
+        }
+        Ok(owed)
+    }
+
+    pub fn apply(&mut self, record: Record) {
+        match record {
+            Record::Booted { incarnation } => self.incarnation = incarnation,
+            Record::Switched { switch } => self.switch = switch,
+            Record::Granted { grant, drawer } => {
+                self.envelopes.insert(grant.envelope, (grant, drawer));
+            }
+            Record::EnvelopeClosed { envelope } => {
+                self.envelopes.remove(&envelope);
+            }
+            Record::Drawn {
+                draw,
+                leader,
+                market,
+                side,
+            } => {
+                self.orders.insert(
+                    draw.order,
+                    DrawnOrder {
+                        draw,
+                        leader,
+                        market,
+                        side,
+                        ended: None,
+                    },
+                );
+            }
+            Record::Ended { order, filled, at } => {
+                if let Some(drawn) = self.orders.get_mut(&order) {
+                    drawn.ended = Some((filled, at));
+                }
+                self.forget_oldest_ended();
+            }
+            Record::LegFired {
+                granter,
+                draw,
+                market,
+                side,
+                planned,
+            } => {
+                if !self.closed_plans.contains(&draw.plan) {
+                    self.legs.entry(draw.plan).or_default().push(FiredLeg {
+                        granter,
+                        draw,
+                        market,
+                        side,
+                        planned,
+                    });
+                }
+            }
+            Record::PlanClosed {
+                plan,
+                base,
+                quote,
+                tally,
+                result,
+            } => {
+                self.legs.remove(&plan);
+                if self.closed_plans.insert(plan) {
+                    self.add_tally(base, tally);
+                    *self.earned.entry(quote).or_default() += result.0;
+                    *self.earned.entry(base).or_default() += result.1;
+                    *self.imbalance.entry(base).or_default() += result.2;
+                }
+                while self.closed_plans.len() > Self::CLOSED_MAX {
+                    self.closed_plans.pop_first();
+                }
+            }
+            Record::Balance {
+                location,
+                currency,
+                units,
+            } => {
+                self.balances.insert((location, currency), units);
+            }
+            Record::OfferOpened { .. }
+            | Record::Accepted { .. }
+            | Record::Counted { .. }
+            | Record::Uncounted { .. }
+            | Record::OfferClosed { .. }
+            | Record::HoldConfirmed { .. }
+            | Record::HoldOver { .. }
+            | Record::RelayBound { .. }
+            | Record::RelayOver { .. } => self.apply_offer_record(record),
+        }
+    }
+
+    fn apply_offer_record(&mut self, record: Record) {
+        match record {
+            Record::OfferOpened { offer } => {
+                self.offers.insert(
+                    offer.id,
+                    OpenOffer {
+                        offer,
+                        accepted: BTreeMap::new(),
+                        counted: BTreeMap::new(),
+                    },
+                );
+            }
+            Record::Accepted {
+                offer,
+                peer,
+                id,
+                quantity,
+                part,
+            } => {
+                if let Some(open) = self.offers.get_mut(&offer) {
+                    open.accepted.insert((peer, id), (quantity, part));
+                }
+            }
+            Record::Counted {
+                offer,
+                peer,
+                id,
+                part,
+            } => {
+                if let Some(open) = self.offers.get_mut(&offer) {
+                    open.accepted.remove(&(peer, id));
+                    open.counted.insert((peer, id), part);
+                }
+            }
+            Record::Uncounted { offer, peer, id } => {
+                if let Some(open) = self.offers.get_mut(&offer) {
+                    open.accepted.remove(&(peer, id));
+                    open.counted.remove(&(peer, id));
+                }
+            }
+            Record::OfferClosed { offer, tally } => {
+                if let Some(open) = self.offers.remove(&offer) {
+                    self.add_tally(open.offer.line.give, tally);
+                }
+            }
+            Record::HoldConfirmed {
+                offer,
+                id,
+                upstream,
+                give,
+                want,
+                part,
+            } => {
+                self.holds.insert(
+                    id,
+                    BoundHold {
+                        offer,
+                        upstream,
+                        give,
+                        want,
+                        part,
+                        is_sealed: false,
+                    },
+                );
+            }
+            Record::HoldOver { id, is_sealed } => match self.holds.get_mut(&id) {
+                Some(hold) if is_sealed => hold.is_sealed = true,
+                Some(_) | None => {
+                    self.holds.remove(&id);
+                }
+            },
+            Record::RelayBound { bound } => {
+                self.relays.insert(bound.id, bound);
+            }
+            Record::RelayOver { id } => {
+                self.relays.remove(&id);
+            }
+            Record::Booted { .. }
+            | Record::Switched { .. }
+            | Record::Granted { .. }
+            | Record::EnvelopeClosed { .. }
+            | Record::Drawn { .. }
+            | Record::Ended { .. }
+            | Record::LegFired { .. }
+            | Record::PlanClosed { .. }
+            | Record::Balance { .. } => (),
+        }
+    }
+
+    /// Returns the first number of the next run: every id of a run lies above all earlier ones,
+    /// journalled or not.
+    pub const fn first_number(incarnation: u64) -> u64 {
+        (incarnation << 32) + 1
+    }
+
+    fn add_tally(&mut self, currency: Currency, tally: Tally) {
+        let sum = self.tallies.entry(currency).or_default();
+        *sum = sum.plus(tally);
+    }
+
+    fn forget_oldest_ended(&mut self) {
+        while self.orders.len() > Self::ENDED_MAX {
+            let oldest = self
+                .orders
+                .iter()
+                .find(|(_, order)| order.ended.is_some())
+                .map(|(id, _)| *id);
+            match oldest {
+                Some(id) => self.orders.remove(&id),
+                None => break,
+            };
+        }
+    }
+}

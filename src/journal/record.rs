@@ -1,0 +1,624 @@
+//! One durable fact. Ordinals are fixed; zero is refused, a retired one is never used again.
+
+use crate::model::codec::{CodecError, Reader, Writer};
+use crate::model::currency::Currency;
+use crate::model::ids::{EnvelopeId, MatchId, NodeId, OfferId, OrderId, PlanId};
+use crate::model::instrument::Market;
+use crate::model::market::Side;
+use crate::model::number::{Price, Quantity};
+use crate::model::offer::{Bound, Offer, Part, Tally};
+use crate::model::time::Time;
+use crate::model::trade::{Draw, Filled, Grant};
+
+/// Members of one relayed aggregate in a record.
+const MEMBERS_MAX: usize = 64;
+
+/// What the journal holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A run of the node began; ids of earlier runs are never used again.
+    Booted {
+        incarnation: u64,
+    },
+    /// The kill switch, by its ordinal.
+    Switched {
+        switch: u8,
+    },
+    /// An envelope may be drawn on. Durable before its drawer hears of it.
+    Granted {
+        grant: Grant,
+        drawer: NodeId,
+    },
+    EnvelopeClosed {
+        envelope: EnvelopeId,
+    },
+    /// An order was fired (journalled behind the fire).
+    Drawn {
+        draw: Draw,
+        leader: NodeId,
+        market: Market,
+        side: Side,
+    },
+    /// An order of this node ended.
+    Ended {
+        order: OrderId,
+        filled: Filled,
+        at: Time,
+    },
+    /// This node, as leader, fired a leg (journalled behind the fire).
+    LegFired {
+        granter: NodeId,
+        draw: Draw,
+        market: Market,
+        side: Side,
+        planned: Quantity,
+    },
+    /// A plan is accounted for.
+    PlanClosed {
+        plan: PlanId,
+        base: Currency,
+        quote: Currency,
+        tally: Tally,
+        /// Signed units: quote earned, base lost to fees, base left unbalanced.
+        result: (i64, i64, i64),
+    },
+    OfferOpened {
+        offer: Offer,
+    },
+    /// The origin takes part of a match. Durable before the matcher hears of it.
+    Accepted {
+        offer: OfferId,
+        peer: NodeId,
+        id: MatchId,
+        quantity: Quantity,
+        part: Part,
+    },
+    /// A confirmed match is counted as filled. Durable before the matcher hears of it.
+    Counted {
+        offer: OfferId,
+        peer: NodeId,
+        id: MatchId,
+        part: Part,
+    },
+    /// An accepted match came to nothing, or was counted and lapsed.
+    Uncounted {
+        offer: OfferId,
+        peer: NodeId,
+        id: MatchId,
+    },
+    OfferClosed {
+        offer: OfferId,
+        tally: Tally,
+    },
+    /// This node is bound to a part. Durable before the origin hears of it.
+    HoldConfirmed {
+        offer: OfferId,
+        id: MatchId,
+        upstream: Option<NodeId>,
+        give: Currency,
+        want: Currency,
+        part: Part,
+    },
+    HoldOver {
+        id: MatchId,
+        is_sealed: bool,
+    },
+    /// This node is bound to an aggregate. Durable before the origin hears of it.
+    RelayBound {
+        bound: Bound,
+    },
+    RelayOver {
+        id: MatchId,
+    },
+    /// Money of a paper account, or moved by the owner, at a location written as text.
+    Balance {
+        location: String,
+        currency: Currency,
+        units: i64,
+    },
+}
+
+impl Record {
+    /// Returns the record's fixed number and its name, which is also its crash point.
+    pub const fn ordinal(&self) -> (u8, &'static str) {
+        match self {
+            Self::Booted { .. } => (1, "booted"),
+            Self::Switched { .. } => (2, "switched"),
+            Self::Granted { .. } => (3, "granted"),
+            Self::EnvelopeClosed { .. } => (4, "envelope-closed"),
+            Self::Drawn { .. } => (5, "drawn"),
+            Self::Ended { .. } => (6, "ended"),
+            Self::LegFired { .. } => (7, "leg-fired"),
+            Self::PlanClosed { .. } => (8, "plan-closed"),
+            Self::OfferOpened { .. } => (9, "offer-opened"),
+            Self::Accepted { .. } => (10, "accepted"),
+            Self::Counted { .. } => (11, "counted"),
+            Self::Uncounted { .. } => (12, "uncounted"),
+            Self::OfferClosed { .. } => (13, "offer-closed"),
+            Self::HoldConfirmed { .. } => (14, "hold-confirmed"),
+            Self::HoldOver { .. } => (15, "hold-over"),
+            Self::RelayBound { .. } => (16, "relay-bound"),
+            Self::RelayOver { .. } => (17, "relay-over"),
+            Self::Balance { .. } => (18, "balance"),
+        }
+    }
+
+    /// Returns the crash point of an encoded record.
+    pub fn name_of(body: &[u8]) -> &'static str {
+        NAMES
+            .iter()
+            .find(|(ordinal, _)| Some(ordinal) == body.first())
+            .map_or("unknown", |(_, name)| name)
+    }
+
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut writer = Writer::new(out);
+        writer.u8(self.ordinal().0);
+        match self {
+            Self::Booted { incarnation } => writer.u64(*incarnation),
+            Self::Switched { switch } => writer.u8(*switch),
+            Self::Granted { grant, drawer } => {
+                writer.grant(grant);
+                writer.raw(&drawer.0);
+            }
+            Self::EnvelopeClosed { envelope } => writer.u64(envelope.0),
+            Self::Drawn {
+                draw,
+                leader,
+                market,
+                side,
+            } => {
+                writer.draw(draw);
+                writer.raw(&leader.0);
+                writer.market(*market);
+                writer.side(*side);
+            }
+            Self::Ended { order, filled, at } => {
+                writer.u64(order.0);
+                writer.filled(filled);
+                writer.u64(at.0);
+            }
+            Self::LegFired {
+                granter,
+                draw,
+                market,
+                side,
+                planned,
+            } => {
+                writer.raw(&granter.0);
+                writer.draw(draw);
+                writer.market(*market);
+                writer.side(*side);
+                writer.quantity(*planned);
+            }
+            Self::PlanClosed {
+                plan,
+                base,
+                quote,
+                tally,
+                result,
+            } => {
+                writer.u64(plan.0);
+                writer.currency(*base);
+                writer.currency(*quote);
+                write_tally(&mut writer, tally);
+                writer.i64(result.0);
+                writer.i64(result.1);
+                writer.i64(result.2);
+            }
+            Self::Balance {
+                location,
+                currency,
+                units,
+            } => {
+                writer.text(location);
+                writer.currency(*currency);
+                writer.i64(*units);
+            }
+            Self::OfferOpened { .. }
+            | Self::Accepted { .. }
+            | Self::Counted { .. }
+            | Self::Uncounted { .. }
+            | Self::OfferClosed { .. }
+            | Self::HoldConfirmed { .. }
+            | Self::HoldOver { .. }
+            | Self::RelayBound { .. }
+            | Self::RelayOver { .. } => self.write_offer_record(&mut writer),
+        }
+    }
+
+    fn write_offer_record(&self, writer: &mut Writer<'_>) {
+        match self {
+            Self::OfferOpened { offer } => {
+                writer.raw(&offer.id.0);
+                writer.raw(&offer.origin.0);
+                writer.line(&offer.line);
+                writer.i64(offer.reserve.0);
+                writer.quantity(offer.part_min);
+                writer.u64(offer.expires.0);
+            }
+            Self::Accepted {
+                offer,
+                peer,
+                id,
+                quantity,
+                part,
+            } => {
+                write_match(writer, offer, peer, id);
+                writer.quantity(*quantity);
+                writer.part(part);
+            }
+            Self::Counted {
+                offer,
+                peer,
+                id,
+                part,
+            } => {
+                write_match(writer, offer, peer, id);
+                writer.part(part);
+            }
+            Self::Uncounted { offer, peer, id } => write_match(writer, offer, peer, id),
+            Self::OfferClosed { offer, tally } => {
+                writer.raw(&offer.0);
+                write_tally(writer, tally);
+            }
+            Self::HoldConfirmed {
+                offer,
+                id,
+                upstream,
+                give,
+                want,
+                part,
+            } => {
+                writer.raw(&offer.0);
+                writer.u64(id.0);
+                writer.option(upstream.as_ref(), |writer, node| writer.raw(&node.0));
+                writer.currency(*give);
+                writer.currency(*want);
+                writer.part(part);
+            }
+            Self::HoldOver { id, is_sealed } => {
+                writer.u64(id.0);
+                writer.flag(*is_sealed);
+            }
+            Self::RelayBound { bound } => write_bound(writer, bound),
+            Self::RelayOver { id } => writer.u64(id.0),
+            Self::Booted { .. }
+            | Self::Switched { .. }
+            | Self::Granted { .. }
+            | Self::EnvelopeClosed { .. }
+            | Self::Drawn { .. }
+            | Self::Ended { .. }
+            | Self::LegFired { .. }
+            | Self::PlanClosed { .. }
+            | Self::Balance { .. } => (),
+        }
+    }
+
+    /// Reads one whole record.
+    ///
+    /// # Errors
+    /// Anything that `encode` could not have written.
+    pub fn decode(body: &[u8]) -> Result<Self, CodecError> {
+        let mut reader = Reader::new(body);
+        let record = match reader.u8("ordinal")? {
+            1 => Self::Booted {
+                incarnation: reader.u64("incarnation")?,
+            },
+            2 => Self::Switched {
+                switch: reader.u8("switch")?,
+            },
+            3 => Self::Granted {
+                grant: reader.grant()?,
+                drawer: reader.node()?,
+            },
+            4 => Self::EnvelopeClosed {
+                envelope: EnvelopeId(reader.u64("envelope")?),
+            },
+            5 => Self::Drawn {
+                draw: reader.draw()?,
+                leader: reader.node()?,
+                market: reader.market()?,
+                side: reader.side()?,
+            },
+            6 => Self::Ended {
+                order: OrderId(reader.u64("order")?),
+                filled: reader.filled()?,
+                at: Time(reader.u64("time")?),
+            },
+            7 => Self::LegFired {
+                granter: reader.node()?,
+                draw: reader.draw()?,
+                market: reader.market()?,
+                side: reader.side()?,
+                planned: reader.quantity("planned")?,
+            },
+            8 => Self::PlanClosed {
+                plan: PlanId(reader.u64("plan")?),
+                base: reader.currency()?,
+                quote: reader.currency()?,
+                tally: read_tally(&mut reader)?,
+                result: (
+                    reader.i64("result")?,
+                    reader.i64("fees")?,
+                    reader.i64("imbalance")?,
+                ),
+            },
+            18 => Self::Balance {
+                location: reader.text("location", 32)?,
+                currency: reader.currency()?,
+                units: reader.i64("units")?,
+            },
+            ordinal => Self::read_offer_record(ordinal, &mut reader)?,
+        };
+        reader.finish()?;
+        Ok(record)
+    }
+
+    fn read_offer_record(ordinal: u8, reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(match ordinal {
+            9 => Self::OfferOpened {
+                offer: Offer {
+                    id: reader.offer()?,
+                    origin: reader.node()?,
+                    line: reader.line()?,
+                    reserve: Price(reader.i64("reserve")?),
+                    part_min: reader.quantity("smallest part")?,
+                    expires: Time(reader.u64("expiry")?),
+                },
+            },
+            10 => {
+                let (offer, peer, id) = read_match(reader)?;
+                Self::Accepted {
+                    offer,
+                    peer,
+                    id,
+                    quantity: reader.quantity("quantity")?,
+                    part: reader.part()?,
+                }
+            }
+            11 => {
+                let (offer, peer, id) = read_match(reader)?;
+                let part = reader.part()?;
+                Self::Counted {
+                    offer,
+                    peer,
+                    id,
+                    part,
+                }
+            }
+            12 => {
+                let (offer, peer, id) = read_match(reader)?;
+                Self::Uncounted { offer, peer, id }
+            }
+            13 => Self::OfferClosed {
+                offer: reader.offer()?,
+                tally: read_tally(reader)?,
+            },
+            14 => Self::HoldConfirmed {
+                offer: reader.offer()?,
+                id: MatchId(reader.u64("match")?),
+                upstream: reader.option(Reader::node)?,
+                give: reader.currency()?,
+                want: reader.currency()?,
+                part: reader.part()?,
+            },
+            15 => Self::HoldOver {
+                id: MatchId(reader.u64("match")?),
+                is_sealed: reader.flag("sealed")?,
+            },
+            16 => Self::RelayBound {
+                bound: read_bound(reader)?,
+            },
+            17 => Self::RelayOver {
+                id: MatchId(reader.u64("match")?),
+            },
+            ordinal => return Err(CodecError::Ordinal(ordinal)),
+        })
+    }
+}
+
+/// The crash points: every record's ordinal and name.
+pub const NAMES: [(u8, &str); 18] = [
+    (1, "booted"),
+    (2, "switched"),
+    (3, "granted"),
+    (4, "envelope-closed"),
+    (5, "drawn"),
+    (6, "ended"),
+    (7, "leg-fired"),
+    (8, "plan-closed"),
+    (9, "offer-opened"),
+    (10, "accepted"),
+    (11, "counted"),
+    (12, "uncounted"),
+    (13, "offer-closed"),
+    (14, "hold-confirmed"),
+    (15, "hold-over"),
+    (16, "relay-bound"),
+    (17, "relay-over"),
+    (18, "balance"),
+];
+
+fn write_match(writer: &mut Writer<'_>, offer: &OfferId, peer: &NodeId, id: &MatchId) {
+    writer.raw(&offer.0);
+    writer.raw(&peer.0);
+    writer.u64(id.0);
+}
+
+fn read_match(reader: &mut Reader<'_>) -> Result<(OfferId, NodeId, MatchId), CodecError> {
+    Ok((
+        reader.offer()?,
+        reader.node()?,
+        MatchId(reader.u64("match")?),
+    ))
+}
+
+fn write_tally(writer: &mut Writer<'_>, tally: &Tally) {
+    writer.quantity(tally.planned);
+    writer.quantity(tally.filled);
+    writer.quantity(tally.offered);
+    writer.quantity(tally.released);
+}
+
+fn read_tally(reader: &mut Reader<'_>) -> Result<Tally, CodecError> {
+    Ok(Tally {
+        planned: reader.quantity("planned")?,
+        filled: reader.quantity("filled")?,
+        offered: reader.quantity("offered")?,
+        released: reader.quantity("released")?,
+    })
+}
+
+fn write_bound(writer: &mut Writer<'_>, bound: &Bound) {
+    write_match(writer, &bound.offer, &bound.upstream, &bound.id);
+    writer.part(&bound.part);
+    writer.option(bound.own.as_ref(), |writer, id| writer.u64(id.0));
+    let members = &bound.members[..bound.members.len().min(MEMBERS_MAX)];
+    writer.u8(u8::try_from(members.len()).unwrap_or(0));
+    for (peer, id) in members {
+        writer.raw(&peer.0);
+        writer.u64(id.0);
+    }
+}
+
+fn read_bound(reader: &mut Reader<'_>) -> Result<Bound, CodecError> {
+    let (offer, upstream, id) = read_match(reader)?;
+    let part = reader.part()?;
+    let own = reader.option(|reader| reader.u64("own match").map(MatchId))?;
+    let count = usize::from(reader.u8("members")?);
+    if count > MEMBERS_MAX {
+        return Err(CodecError::Range("members"));
+    }
+    let mut members = Vec::with_capacity(count);
+    for _ in 0..count {
+        members.push((reader.node()?, MatchId(reader.u64("match")?)));
+    }
+    Ok(Bound {
+        offer,
+        upstream,
+        id,
+        part,
+        own,
+        members,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::currency::Method;
+    use crate::model::offer::Line;
+    use crate::model::trade::Purpose;
+
+    fn samples() -> Vec<Record> {
+        let market: Market = Market {
+            venue: "a".parse().unwrap(),
+            pair: "BTC/USD".parse().unwrap(),
+        };
+        let draw = Draw {
+            envelope: EnvelopeId(1),
+            order: OrderId(2),
+            plan: PlanId(3),
+            quantity: Quantity(4),
+            limit: Price(5),
+            purpose: Purpose::Recover,
+        };
+        let part = Part {
+            quantity: Quantity(1),
+            total: Quantity(2),
+            method: Method::Sepa,
+        };
+        let (offer, peer, id) = (OfferId([3; 16]), NodeId([4; 16]), MatchId(5));
+        vec![
+            Record::Booted { incarnation: 1 },
+            Record::Switched { switch: 4 },
+            Record::EnvelopeClosed {
+                envelope: EnvelopeId(9),
+            },
+            Record::Drawn {
+                draw,
+                leader: peer,
+                market,
+                side: Side::Ask,
+            },
+            Record::Ended {
+                order: OrderId(2),
+                filled: Filled::default(),
+                at: Time(8),
+            },
+            Record::LegFired {
+                granter: peer,
+                draw,
+                market,
+                side: Side::Bid,
+                planned: Quantity(7),
+            },
+            Record::PlanClosed {
+                plan: PlanId(1),
+                base: Currency::BTC,
+                quote: Currency::USD,
+                tally: Tally::default(),
+                result: (-1, -2, 3),
+            },
+            Record::OfferOpened {
+                offer: Offer {
+                    id: offer,
+                    origin: peer,
+                    line: Line::parse(b"150BTC@USD:BO:SEPA|ACH").unwrap(),
+                    reserve: Price(7),
+                    part_min: Quantity(1),
+                    expires: Time(9),
+                },
+            },
+            Record::Accepted {
+                offer,
+                peer,
+                id,
+                quantity: Quantity(1),
+                part,
+            },
+            Record::HoldConfirmed {
+                offer,
+                id,
+                upstream: Some(peer),
+                give: Currency::BTC,
+                want: Currency::USD,
+                part,
+            },
+            Record::RelayBound {
+                bound: Bound {
+                    offer,
+                    upstream: peer,
+                    id,
+                    part,
+                    own: None,
+                    members: vec![(peer, id)],
+                },
+            },
+            Record::Balance {
+                location: "wallet".to_owned(),
+                currency: Currency::BTC,
+                units: -5,
+            },
+        ]
+    }
+
+    #[test]
+    fn every_record_reads_as_it_was_written_and_no_other_length_does() {
+        for record in samples() {
+            let mut body = Vec::new();
+            record.encode(&mut body);
+            assert_eq!(Record::decode(&body), Ok(record.clone()));
+            assert_eq!(Record::name_of(&body), record.ordinal().1);
+            for len in 0..body.len() {
+                assert!(
+                    Record::decode(&body[..len]).is_err(),
+                    "{record:?} cut at {len}"
+                );
+            }
+            body.push(0);
+            assert!(Record::decode(&body).is_err());
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The asking side: who was asked, what they answered, what was taken of it.
+//!
+//! ```text
+//!  offered ──▶ accepting ──▶ confirmed ──▶ lapsed
+//!     │            └──▶ refused | revoked
+//!     └──▶ released
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::model::ids::{MatchId, NodeId, OfferId};
+use crate::model::number::Quantity;
+use crate::model::offer::{NoAnswer, Part};
+use crate::model::time::Time;
+use crate::offer::{Say, Saying};
+
+/// Where a gathered match stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CandidateState {
+    Offered,
+    /// Accepted; the matcher has not confirmed yet.
+    Accepting,
+    Confirmed,
+    Refused,
+    Released,
+    /// Never confirmed within the bound; told to let go.
+    Revoked,
+    /// The matcher gave up after confirming.
+    Lapsed,
+}
+
+impl CandidateState {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Accepting => "accepting",
+            Self::Confirmed => "confirmed",
+            Self::Refused => "refused",
+            Self::Released => "released",
+            Self::Revoked => "revoked",
+            Self::Lapsed => "lapsed",
+        }
+    }
+}
+
+/// One gathered match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub peer: NodeId,
+    pub id: MatchId,
+    pub part: Part,
+    pub until: Time,
+    pub state: CandidateState,
+    /// What was accepted, then what was confirmed.
+    pub taken: Quantity,
+    pub total: Quantity,
+    /// Until when a confirmation is waited for.
+    pub doubt_until: Time,
+}
+
+/// Everything gathered for one offer.
+#[derive(Clone, Debug)]
+pub struct Gather {
+    offer: OfferId,
+    asked: BTreeMap<NodeId, Option<Answered>>,
+    candidates: Vec<Candidate>,
+    sayings: VecDeque<Saying>,
+}
+
+/// What an asked node said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    Match,
+    NoMatch(NoAnswer),
+}
+
+impl Gather {
+    /// Matches kept of one offer; full drops the newcomer, whose hold then expires.
+    pub const CANDIDATES_MAX: usize = 64;
+
+    pub fn new(offer: OfferId) -> Self {
+        Self {
+            offer,
+            asked: BTreeMap::new(),
+            candidates: Vec::new(),
+            sayings: VecDeque::new(),
+        }
+    }
+
+    pub fn handle_asked(&mut self, peer: NodeId) {
+        self.asked.insert(peer, None);
+    }
+
+    pub fn was_asked(&self, peer: NodeId) -> bool {
+        self.asked.contains_key(&peer)
+    }
+
+    pub fn asked(&self) -> impl Iterator<Item = (NodeId, Option<Answered>)> + '_ {
+        self.asked.iter().map(|(peer, answered)| (*peer, *answered))
+    }
+
+    pub fn all_answered(&self) -> bool {
+        self.asked.values().all(Option::is_some)
+    }
+
+    /// Takes a match of a node that was asked; the same match twice counts once.
+    pub fn handle_match(&mut self, peer: NodeId, id: MatchId, part: Part, until: Time) -> bool {
+        let Some(answered) = self.asked.get_mut(&peer) else {
+            return false;
+        };
+        *answered = Some(Answered::Match);
+        let is_known = self.find(peer, id).is_some();
+        if is_known || self.candidates.len() >= Self::CANDIDATES_MAX {
+            return false;
+        }
+        self.candidates.push(Candidate {
+            peer,
+            id,
+            part,
+            until,
+            state: CandidateState::Offered,
+            taken: Quantity::ZERO,
+            total: Quantity::ZERO,
+            doubt_until: Time::MAX,
+        });
+        true
+    }
+
+    pub fn handle_no_match(&mut self, peer: NodeId, why: NoAnswer) {
+        if let Some(answered) = self.asked.get_mut(&peer)
+            && answered.is_none()
+        {
+            *answered = Some(Answered::NoMatch(why));
+        }
+    }
+
+    /// Takes back an accept of an earlier run whose answer is not known.
+    pub fn recover(&mut self, candidate: Candidate) {
+        self.asked.insert(candidate.peer, Some(Answered::Match));
+        self.candidates.push(candidate);
+    }
+
+    pub fn accept(&mut self, place: usize, quantity: Quantity, doubt_until: Time) {
+        let offer = self.offer;
+        if let Some(candidate) = self.candidates.get_mut(place) {
+            candidate.state = CandidateState::Accepting;
+            candidate.taken = quantity;
+            candidate.doubt_until = doubt_until;
+            self.sayings.push_back(Saying {
+                to: candidate.peer,
+                say: Say::Accept {
+                    offer,
+                    id: candidate.id,
+                    quantity,
+                },
+            });
+        }
+    }
+
+    /// Says again to a peer that lost its memory, or after this node lost its own, what is accepted
+    /// and what is counted.
+    pub fn say_again(&mut self, peer: NodeId) {
+        let offer = self.offer;
+        for candidate in self.candidates.iter().filter(|one| one.peer == peer) {
+            let id = candidate.id;
+            let say = match candidate.state {
+                CandidateState::Accepting => Say::Accept {
+                    offer,
+                    id,
+                    quantity: candidate.taken,
+                },
+                CandidateState::Confirmed => Say::Seal { offer, id },
+                CandidateState::Revoked => Say::Release { offer, id },
+                CandidateState::Offered
+                | CandidateState::Refused
+                | CandidateState::Released
+                | CandidateState::Lapsed => continue,
+            };
+            self.sayings.push_back(Saying { to: peer, say });
+        }
+    }
+
+    /// Takes a confirmation; returns the place of the candidate whose account it changes.
+    pub fn handle_confirm(
+        &mut self,
+        peer: NodeId,
+        id: MatchId,
+        quantity: Quantity,
+        total: Quantity,
+    ) -> Option<usize> {
+        let place = self.find(peer, id)?;
+        let candidate = &mut self.candidates[place];
+        match candidate.state {
+            CandidateState::Accepting => {
+                let quantity = quantity.min(candidate.taken);
+                candidate.taken = quantity;
+                candidate.total = total;
+                candidate.state = if quantity.is_positive() {
+                    CandidateState::Confirmed
+                } else {
+                    CandidateState::Refused
+                };
+                Some(place)
+            }
+            CandidateState::Revoked | CandidateState::Released if quantity.is_positive() => {
+                self.say_release(place);
+                None
+            }
+            CandidateState::Confirmed => {
+                self.seal(place);
+                None
+            }
+            CandidateState::Offered
+            | CandidateState::Refused
+            | CandidateState::Released
+            | CandidateState::Revoked
+            | CandidateState::Lapsed => None,
+        }
+    }
+
+    /// Tells the matcher that its part is counted.
+    pub fn seal(&mut self, place: usize) {
+        if let Some(candidate) = self.candidates.get(place) {
+            self.sayings.push_back(Saying {
+                to: candidate.peer,
+                say: Say::Seal {
+                    offer: self.offer,
+                    id: candidate.id,
+                },
+            });
+        }
+    }
+
+    /// A matcher gave up. Returns what was counted and is not any more.
+    pub fn handle_lapse(
+        &mut self,
+        peer: NodeId,
+        id: MatchId,
+    ) -> Option<(CandidateState, Quantity)> {
+        let place = self.find(peer, id)?;
+        let candidate = &mut self.candidates[place];
+        let before = candidate.state;
+        match before {
+            CandidateState::Accepting | CandidateState::Confirmed => {
+                candidate.state = CandidateState::Lapsed;
+                Some((before, candidate.taken))
+            }
+            CandidateState::Offered
+            | CandidateState::Refused
+            | CandidateState::Released
+            | CandidateState::Revoked
+            | CandidateState::Lapsed => None,
+        }
+    }
+
+    /// Lets go of every match that was not taken.
+    pub fn release_offered(&mut self) {
+        for place in 0..self.candidates.len() {
+            if self.candidates[place].state == CandidateState::Offered {
+                self.release(place);
+            }
+        }
+    }
+
+    pub fn release(&mut self, place: usize) {
+        if let Some(candidate) = self.candidates.get_mut(place) {
+            candidate.state = match candidate.state {
+                CandidateState::Accepting | CandidateState::Confirmed => CandidateState::Revoked,
+                CandidateState::Offered
+                | CandidateState::Refused
+                | CandidateState::Released
+                | CandidateState::Revoked
+                | CandidateState::Lapsed => CandidateState::Released,
+            };
+        }
+        self.say_release(place);
+    }
+
+    /// Tells everybody who was asked that the offer is over.
+    pub fn withdraw(&mut self) {
+        let offer = self.offer;
+        for peer in self.asked.keys() {
+            self.sayings.push_back(Saying {
+                to: *peer,
+                say: Say::Withdraw { offer },
+            });
+        }
+    }
+
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    pub fn is_accepting(&self) -> bool {
+        self.candidates
+            .iter()
+            .any(|candidate| candidate.state == CandidateState::Accepting)
+    }
+
+    pub fn poll_saying(&mut self) -> Option<Saying> {
+        self.sayings.pop_front()
+    }
+
+    fn find(&self, peer: NodeId, id: MatchId) -> Option<usize> {
+        self.candidates
+            .iter()
+            .position(|candidate| candidate.peer == peer && candidate.id == id)
+    }
+
+    fn say_release(&mut self, place: usize) {
+        if let Some(candidate) = self.candidates.get(place) {
+            self.sayings.push_back(Saying {
+                to: candidate.peer,
+                say: Say::Release {
+                    offer: self.offer,
+                    id: candidate.id,
+                },
+            });
+        }
+    }
+}

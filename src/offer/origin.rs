@@ -1,0 +1,602 @@
+//! Own offers: asked round by round, taken by the best set, counted, closed.
+//!
+//! ```text
+//!  gathering ──▶ settling ──▶ gathering (what is still open) … ──▶ standing ──▶ closed
+//! ```
+//! `planned = filled + offered + released` at every instant; only here does quantity move from
+//! open to accepted, and never beyond planned.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::model::currency::Currency;
+use crate::model::ids::{MatchId, NodeId, OfferId, OwnerId};
+use crate::model::number::{Price, Quantity};
+use crate::model::offer::{Ask, Asking, Line, NoAnswer, Offer, Part, Tally};
+use crate::model::time::{Deadline, Span, Time};
+use crate::offer::best::{self, Bid, Wanted};
+use crate::offer::gather::{Candidate, CandidateState, Gather};
+use crate::offer::{Faults, Say, Saying, Settings};
+
+/// Where an own offer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OriginState {
+    /// Answers come in until then.
+    Gathering {
+        until: Time,
+    },
+    /// Accepts wait for their confirmations.
+    Settling,
+    /// Everybody was asked; a late answer is still taken.
+    Standing,
+    Closed(Closing),
+}
+
+/// Why an offer was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Closing {
+    Filled,
+    Expired,
+    Withdrawn,
+    /// The node came back from a crash; nothing new is accepted.
+    Recovered,
+}
+
+impl Closing {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Filled => "filled",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
+            Self::Recovered => "recovered",
+        }
+    }
+}
+
+/// A node that can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub peer: NodeId,
+    pub trust: u8,
+    pub rtt: Span,
+}
+
+/// One own offer.
+#[derive(Clone, Debug)]
+pub struct OwnOffer {
+    pub offer: Offer,
+    pub state: OriginState,
+    pub gather: Gather,
+    pub rounds: u8,
+    filled: Quantity,
+    released: Quantity,
+    /// Paid by matchers for what is filled, in the wanted currency.
+    received: Quantity,
+    views: BTreeMap<NodeId, Asked>,
+}
+
+/// Every own offer.
+#[derive(Clone, Debug)]
+pub struct Origins {
+    settings: Settings,
+    owner: OwnerId,
+    open: BTreeMap<OfferId, OwnOffer>,
+    /// Closed offers with nothing in doubt, for `offer explain`; the oldest gives way.
+    closed: VecDeque<OwnOffer>,
+    faults: Faults,
+}
+
+impl Origins {
+    /// Own offers open at once; full makes no further one.
+    pub const OPEN_MAX: usize = 64;
+    const CLOSED_MAX: usize = 256;
+    /// Times an offer is scattered anew with what is still open.
+    const ROUNDS_MAX: u8 = 4;
+    /// How long an accept waits for its confirmation before it is revoked.
+    const DOUBT: Span = Span::secs(30);
+    /// Times an ask may be handed on inside the darknet.
+    const HOPS: u8 = 1;
+
+    pub fn new(owner: OwnerId, settings: Settings) -> Self {
+        Self {
+            settings,
+            owner,
+            open: BTreeMap::new(),
+            closed: VecDeque::new(),
+            faults: Faults::default(),
+        }
+    }
+
+    pub fn plant(&mut self, faults: Faults) {
+        self.faults = faults;
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.open.len() < Self::OPEN_MAX
+    }
+
+    /// Opens an offer and scatters it to `peers`, nearest first.
+    pub fn open_offer(&mut self, offer: Offer, peers: &[Asked], now: Time) -> Vec<Saying> {
+        let mut own = OwnOffer {
+            offer,
+            state: OriginState::Standing,
+            gather: Gather::new(offer.id),
+            rounds: 0,
+            filled: Quantity::ZERO,
+            released: Quantity::ZERO,
+            received: Quantity::ZERO,
+            views: BTreeMap::new(),
+        };
+        let sayings = self.scatter(&mut own, peers, now);
+        self.open.insert(offer.id, own);
+        sayings
+    }
+
+    /// Takes back an offer of an earlier run: what was not accepted is released.
+    pub fn recover(
+        &mut self,
+        offer: Offer,
+        filled: Quantity,
+        received: Quantity,
+        accepting: &[Candidate],
+        now: Time,
+    ) {
+        let mut gather = Gather::new(offer.id);
+        for candidate in accepting {
+            let mut candidate = *candidate;
+            candidate.doubt_until = now + Self::DOUBT;
+            gather.recover(candidate);
+        }
+        let mut own = OwnOffer {
+            offer,
+            state: OriginState::Closed(Closing::Recovered),
+            gather,
+            rounds: 0,
+            filled,
+            released: Quantity::ZERO,
+            received,
+            views: BTreeMap::new(),
+        };
+        own.released = own.open_quantity();
+        self.open.insert(offer.id, own);
+    }
+
+    pub fn handle_match(
+        &mut self,
+        peer: NodeId,
+        offer: OfferId,
+        id: MatchId,
+        part: Part,
+        hold: Span,
+        now: Time,
+    ) -> Vec<Saying> {
+        let Some(own) = self.open.get_mut(&offer) else {
+            let say = Say::Release { offer, id };
+            return vec![Saying { to: peer, say }];
+        };
+        let is_new = own.gather.handle_match(peer, id, part, now + hold);
+        if is_new && matches!(own.state, OriginState::Closed(_)) {
+            own.gather.release_offered();
+        }
+        self.advance(offer, now)
+    }
+
+    pub fn handle_no_match(
+        &mut self,
+        peer: NodeId,
+        offer: OfferId,
+        why: NoAnswer,
+        now: Time,
+    ) -> Vec<Saying> {
+        if let Some(own) = self.open.get_mut(&offer) {
+            own.gather.handle_no_match(peer, why);
+        }
+        self.advance(offer, now)
+    }
+
+    /// A matcher is bound, or is not. What it confirms is counted as filled, once.
+    pub fn handle_confirm(
+        &mut self,
+        peer: NodeId,
+        offer: OfferId,
+        id: MatchId,
+        quantity: Quantity,
+        total: Quantity,
+        now: Time,
+    ) -> Vec<Saying> {
+        let Some(own) = self.open.get_mut(&offer) else {
+            return if quantity.is_positive() && !self.is_counted(offer, peer, id) {
+                let say = Say::Release { offer, id };
+                vec![Saying { to: peer, say }]
+            } else {
+                Vec::new()
+            };
+        };
+        if let Some(place) = own.gather.handle_confirm(peer, id, quantity, total) {
+            own.count(place);
+        }
+        let mut sayings = own.drain();
+        sayings.extend(self.advance(offer, now));
+        sayings
+    }
+
+    /// A matcher gave up after it was counted: filled → released, once by its id.
+    pub fn handle_lapse(
+        &mut self,
+        peer: NodeId,
+        offer: OfferId,
+        id: MatchId,
+        now: Time,
+    ) -> Vec<Saying> {
+        let mut closed = self.closed.iter_mut().find(|own| own.offer.id == offer);
+        let Some(own) = self.open.get_mut(&offer).or(closed.as_deref_mut()) else {
+            return Vec::new();
+        };
+        if let Some((CandidateState::Confirmed, quantity)) = own.gather.handle_lapse(peer, id) {
+            own.filled = own.filled.less(quantity);
+            own.released = own.released.saturating_add(quantity);
+        }
+        self.advance(offer, now)
+    }
+
+    /// The owner or the end of the window takes the offer back.
+    pub fn withdraw(&mut self, offer: OfferId, now: Time) -> Vec<Saying> {
+        if let Some(own) = self.open.get_mut(&offer) {
+            own.close(Closing::Withdrawn);
+        }
+        self.advance(offer, now)
+    }
+
+    /// A peer is back with or without its memory: ask again for what it has not confirmed.
+    pub fn handle_peer_ready(&mut self, peer: NodeId) -> Vec<Saying> {
+        let mut sayings = Vec::new();
+        for own in self.open.values_mut().chain(&mut self.closed) {
+            own.gather.say_again(peer);
+            sayings.extend(own.drain());
+        }
+        sayings
+    }
+
+    pub fn deadline(&self) -> Option<Deadline> {
+        let mut at = Time::MAX;
+        for own in self.open.values() {
+            at = at.min(match own.state {
+                OriginState::Gathering { until } => until.min(own.offer.expires),
+                OriginState::Settling | OriginState::Closed(_) => Time::MAX,
+                OriginState::Standing => own.offer.expires,
+            });
+            for candidate in own.gather.candidates() {
+                if candidate.state == CandidateState::Accepting {
+                    at = at.min(candidate.doubt_until);
+                }
+            }
+        }
+        (at < Time::MAX).then_some(Deadline { at, why: "offer" })
+    }
+
+    /// Does what is due; `peers` are asked where an offer goes into another round.
+    pub fn handle_deadline(&mut self, peers: &[Asked], now: Time) -> Vec<Saying> {
+        let mut sayings = Vec::new();
+        let ids: Vec<OfferId> = self.open.keys().copied().collect();
+        for id in ids {
+            if let Some(own) = self.open.get_mut(&id) {
+                own.revoke_doubtful(now);
+                if own.offer.expires <= now && !matches!(own.state, OriginState::Closed(_)) {
+                    own.close(Closing::Expired);
+                }
+            }
+            sayings.extend(self.advance(id, now));
+            sayings.extend(self.next_round(id, peers, now));
+        }
+        sayings
+    }
+
+    /// Moves an offer on as far as its answers allow.
+    fn advance(&mut self, id: OfferId, now: Time) -> Vec<Saying> {
+        let Some(mut own) = self.open.remove(&id) else {
+            return Vec::new();
+        };
+        let is_due = match own.state {
+            OriginState::Gathering { until } => until <= now || own.gather.all_answered(),
+            OriginState::Standing => true,
+            OriginState::Settling | OriginState::Closed(_) => false,
+        };
+        if is_due {
+            self.take_best(&mut own, now);
+        }
+        if own.state == OriginState::Settling && !own.gather.is_accepting() {
+            own.state = OriginState::Standing;
+            self.take_best(&mut own, now);
+        }
+        if own.open_quantity().is_zero()
+            && !own.gather.is_accepting()
+            && !matches!(own.state, OriginState::Closed(_))
+        {
+            own.close(Closing::Filled);
+        }
+        let sayings = own.drain();
+        if matches!(own.state, OriginState::Closed(_)) && !own.gather.is_accepting() {
+            if self.closed.len() >= Self::CLOSED_MAX {
+                self.closed.pop_front();
+            }
+            self.closed.push_back(own);
+        } else {
+            self.open.insert(id, own);
+        }
+        sayings
+    }
+
+    /// Accepts the best set of what is on the table.
+    fn take_best(&mut self, own: &mut OwnOffer, now: Time) {
+        let (places, bids) = own.bids(&self.settings, now);
+        let wanted = Wanted {
+            quantity: if self.faults.double_accept {
+                own.offer.line.quantity
+            } else {
+                own.open_quantity()
+            },
+            reserve: own.reserve(),
+            want: own.offer.line.want,
+            method_caps: &self.settings.method_caps,
+        };
+        let taken = best::best_set(&bids, &wanted);
+        for (index, quantity) in &taken {
+            own.gather
+                .accept(places[*index], *quantity, now + Self::DOUBT);
+        }
+        if taken.is_empty() {
+            own.state = OriginState::Standing;
+        } else {
+            own.state = OriginState::Settling;
+        }
+    }
+
+    /// Scatters what is still open anew, where that may help.
+    fn next_round(&mut self, id: OfferId, peers: &[Asked], now: Time) -> Vec<Saying> {
+        let Some(mut own) = self.open.remove(&id) else {
+            return Vec::new();
+        };
+        let may_help = own.state == OriginState::Standing
+            && own.rounds < Self::ROUNDS_MAX
+            && own.open_quantity() >= own.offer.part_min
+            && now + self.settings.gather < own.offer.expires;
+        let sayings = if may_help {
+            own.gather.release_offered();
+            let mut sayings = own.drain();
+            sayings.extend(self.scatter(&mut own, peers, now));
+            sayings
+        } else {
+            Vec::new()
+        };
+        self.open.insert(id, own);
+        sayings
+    }
+
+    fn scatter(&self, own: &mut OwnOffer, peers: &[Asked], now: Time) -> Vec<Saying> {
+        own.rounds += 1;
+        let line = Line {
+            quantity: own.open_quantity(),
+            ..own.offer.line
+        };
+        let ask = Ask {
+            offer: own.offer.id,
+            origin: own.offer.origin,
+            owner: self.owner,
+            line,
+            part_min: own.offer.part_min,
+            hops: Self::HOPS,
+        };
+        own.state = OriginState::Gathering {
+            until: now + self.settings.gather,
+        };
+        peers
+            .iter()
+            .map(|asked| {
+                own.gather.handle_asked(asked.peer);
+                own.views.insert(asked.peer, *asked);
+                Saying {
+                    to: asked.peer,
+                    say: Say::Ask {
+                        ask,
+                        answer_within: self.settings.gather.less(asked.rtt),
+                        hold: self.settings.hold,
+                    },
+                }
+            })
+            .collect()
+    }
+
+    pub fn get(&self, id: OfferId) -> Option<&OwnOffer> {
+        self.open
+            .get(&id)
+            .or_else(|| self.closed.iter().find(|own| own.offer.id == id))
+    }
+
+    pub fn open(&self) -> impl Iterator<Item = &OwnOffer> {
+        self.open.values()
+    }
+
+    pub fn closed(&self) -> impl Iterator<Item = &OwnOffer> {
+        self.closed.iter()
+    }
+
+    /// Returns what open offers have pledged of a currency.
+    pub fn pledged(&self, give: Currency) -> Quantity {
+        self.open
+            .values()
+            .chain(&self.closed)
+            .filter(|own| own.offer.line.give == give)
+            .fold(Quantity::ZERO, |sum, own| {
+                let tally = own.tally();
+                sum.saturating_add(tally.offered)
+                    .saturating_add(tally.filled)
+            })
+    }
+
+    fn is_counted(&self, offer: OfferId, peer: NodeId, id: MatchId) -> bool {
+        self.closed
+            .iter()
+            .filter(|own| own.offer.id == offer)
+            .flat_map(|own| own.gather.candidates())
+            .any(|candidate| {
+                candidate.peer == peer
+                    && candidate.id == id
+                    && candidate.state == CandidateState::Confirmed
+            })
+    }
+}
+
+impl OwnOffer {
+    pub fn tally(&self) -> Tally {
+        let line = &self.offer.line;
+        Tally {
+            planned: line.quantity,
+            filled: self.filled,
+            offered: Quantity(line.quantity.0 - self.filled.0 - self.released.0),
+            released: self.released,
+        }
+    }
+
+    pub fn received(&self) -> Quantity {
+        self.received
+    }
+
+    /// Returns the least that is accepted per unit: the private reserve, or what the line asks.
+    pub fn reserve(&self) -> Price {
+        match self.offer.line.asking {
+            Asking::Best => self.offer.reserve,
+            Asking::AtLeast(price) => self.offer.reserve.max(price),
+        }
+    }
+
+    /// Says why a candidate was or was not taken.
+    pub fn verdict(&self, candidate: &Candidate, settings: &Settings) -> &'static str {
+        match candidate.state {
+            CandidateState::Offered | CandidateState::Released => {
+                if candidate
+                    .part
+                    .price()
+                    .moved_ppm(-i64::from(haircut(settings, candidate)))
+                    < self.reserve()
+                {
+                    "price below the reserve"
+                } else if candidate.part.quantity < self.offer.part_min {
+                    "below the smallest part"
+                } else {
+                    "not needed: others were better"
+                }
+            }
+            CandidateState::Accepting => "accepted, not confirmed yet",
+            CandidateState::Confirmed => "taken",
+            CandidateState::Refused => "too late: its hold had ended",
+            CandidateState::Revoked => "never confirmed",
+            CandidateState::Lapsed => "the matcher gave up",
+        }
+    }
+
+    /// Returns what is neither filled, nor being accepted, nor released.
+    fn open_quantity(&self) -> Quantity {
+        let accepting = self
+            .gather
+            .candidates()
+            .iter()
+            .filter(|candidate| candidate.state == CandidateState::Accepting)
+            .fold(Quantity::ZERO, |sum, candidate| {
+                sum.saturating_add(candidate.taken)
+            });
+        self.offer
+            .line
+            .quantity
+            .less(self.filled)
+            .less(self.released)
+            .less(accepting)
+    }
+
+    fn bids(&self, settings: &Settings, now: Time) -> (Vec<usize>, Vec<Bid>) {
+        let mut places = Vec::new();
+        let mut bids = Vec::new();
+        for (place, candidate) in self.gather.candidates().iter().enumerate() {
+            let rank = self.offer.line.methods.rank(candidate.part.method);
+            let is_open = candidate.state == CandidateState::Offered && now < candidate.until;
+            let (Some(rank), true) = (rank, is_open) else {
+                continue;
+            };
+            if candidate.part.quantity < self.offer.part_min.min(self.open_quantity()) {
+                continue;
+            }
+            let view = self.views.get(&candidate.peer);
+            places.push(place);
+            bids.push(Bid {
+                part: candidate.part,
+                part_min: self.offer.part_min,
+                haircut_ppm: haircut(settings, candidate),
+                rank,
+                trust: view.map_or(0, |view| view.trust),
+                rtt: view.map_or(Span::ZERO, |view| view.rtt),
+                peer: candidate.peer,
+                id: candidate.id,
+            });
+        }
+        (places, bids)
+    }
+
+    /// Counts a confirmed candidate, or lets it go where it is worth less than was agreed.
+    fn count(&mut self, place: usize) {
+        let candidate = self.gather.candidates()[place];
+        if candidate.state != CandidateState::Confirmed {
+            return;
+        }
+        let price = Price::of_total(candidate.total, candidate.taken).unwrap_or_default();
+        if price < self.reserve() {
+            self.gather.release(place);
+            return;
+        }
+        self.filled = self.filled.saturating_add(candidate.taken);
+        self.received = self.received.saturating_add(candidate.total);
+        self.gather.seal(place);
+    }
+
+    /// Gives up accepts that nobody confirmed within the bound.
+    fn revoke_doubtful(&mut self, now: Time) {
+        for place in 0..self.gather.candidates().len() {
+            let candidate = self.gather.candidates()[place];
+            if candidate.state == CandidateState::Accepting && candidate.doubt_until <= now {
+                self.gather.release(place);
+            }
+        }
+        if let OriginState::Closed(_) = self.state {
+            let left = self.open_quantity();
+            self.released = self.released.saturating_add(left);
+        }
+    }
+
+    fn close(&mut self, why: Closing) {
+        if matches!(self.state, OriginState::Closed(_)) {
+            return;
+        }
+        let left = self.open_quantity();
+        self.released = self.released.saturating_add(left);
+        self.state = OriginState::Closed(why);
+        self.gather.release_offered();
+        self.gather.withdraw();
+    }
+
+    fn drain(&mut self) -> Vec<Saying> {
+        if let OriginState::Closed(_) = self.state {
+            let left = self.open_quantity();
+            self.released = self.released.saturating_add(left);
+        }
+        let mut sayings = Vec::new();
+        while let Some(saying) = self.gather.poll_saying() {
+            sayings.push(saying);
+        }
+        sayings
+    }
+}
+
+fn haircut(settings: &Settings, candidate: &Candidate) -> u32 {
+    settings
+        .haircuts
+        .iter()
+        .find(|(method, _)| *method == candidate.part.method)
+        .map_or(0, |(_, ppm)| *ppm)
+}
