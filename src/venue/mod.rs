@@ -6,6 +6,8 @@
 //! request bytes ── Server::handle_request ──▶ reply, frames     (rehearsal, tests, simulator)
 //! ```
 
+pub mod exchange;
+
 use std::fmt;
 
 use thiserror::Error;
@@ -233,11 +235,8 @@ pub trait Server: fmt::Debug {
     fn handle_stream_closed(&mut self, stream: StreamNo);
 
     /// Does what is due by `now` (history, seeded flow, lag queue, faults) and says when to call again.
-    fn handle_deadline(
-        &mut self,
-        now: Time,
-        push: &mut dyn FnMut(StreamNo, &[u8]),
-    ) -> Option<Time>;
+    fn handle_deadline(&mut self, now: Time, push: &mut dyn FnMut(StreamNo, &[u8]))
+    -> Option<Time>;
 
     /// Returns the streams to close since the last call (disconnect fault).
     fn poll_closed(&mut self) -> Option<StreamNo>;

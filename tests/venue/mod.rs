@@ -1,0 +1,3 @@
+//! Tests of `src/venue` through its public interface.
+
+mod exchange;
