@@ -7,6 +7,8 @@
 //! ```
 
 pub mod exchange;
+pub mod history;
+pub mod http;
 
 use std::fmt;
 
