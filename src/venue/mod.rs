@@ -6,6 +6,16 @@
 //! request bytes ── Server::handle_request ──▶ reply, frames     (rehearsal, tests, simulator)
 //! ```
 
+pub mod exchange;
+pub mod history;
+pub mod http;
+pub mod registry;
+pub mod serving;
+pub mod simulated;
+
+#[cfg(test)]
+mod conformance;
+
 use std::fmt;
 
 use thiserror::Error;
@@ -18,6 +28,7 @@ use crate::model::number::Quantity;
 use crate::model::sealed::Approved;
 use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderReport};
+use crate::venue::serving::{ServerSettings, SetupError};
 
 /// One exchange dialect. A new exchange is one folder and one line in `registry::VENUES`.
 pub trait Dialect: fmt::Debug + Sync {
@@ -32,6 +43,12 @@ pub trait Dialect: fmt::Debug + Sync {
 
     /// Makes the trading half. Only live mode calls this.
     fn order_client(&self, setup: &Setup, credentials: Credentials) -> Box<dyn OrderClient>;
+
+    /// Makes the served side, for rehearsals, tests and the simulator.
+    ///
+    /// # Errors
+    /// The first setting that contradicts another or a limit.
+    fn server(&self, settings: ServerSettings) -> Result<Box<dyn Server>, SetupError>;
 }
 
 /// What an operator and the node must know of a dialect before trading through it.
@@ -210,7 +227,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// The served side of a dialect over the matching engine: bytes in, bytes out, no socket.
-pub trait Server: fmt::Debug {
+pub trait Server: fmt::Debug + Send {
     /// Answers one HTTP request, and pushes frames to streams through `push`.
     fn handle_request(
         &mut self,
@@ -233,6 +250,8 @@ pub trait Server: fmt::Debug {
     fn handle_stream_closed(&mut self, stream: StreamNo);
 
     /// Does what is due by `now` (history, seeded flow, lag queue, faults) and says when to call again.
+    ///
+    /// Call it after every request and frame as well: they may bring the next deadline nearer.
     fn handle_deadline(&mut self, now: Time, push: &mut dyn FnMut(StreamNo, &[u8]))
     -> Option<Time>;
 

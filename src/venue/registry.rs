@@ -1,0 +1,14 @@
+//! The table of exchange dialects: one line a venue. Everything that lists venues reads it.
+
+use crate::venue::Dialect;
+
+/// Every dialect, in the order in which lists show them.
+pub const VENUES: &[&dyn Dialect] = &[&crate::venue::simulated::Simulated];
+
+/// Finds a dialect by its name.
+pub fn find(name: &str) -> Option<&'static dyn Dialect> {
+    VENUES
+        .iter()
+        .copied()
+        .find(|dialect| dialect.name() == name)
+}

@@ -1,0 +1,451 @@
+//! The public half of the simulated dialect.
+//!
+//! Book frames exactly as the venue writes them are scanned byte by byte into reused levels. What
+//! the scanner does not recognise goes through the tolerant reader, which alone finds faults: both
+//! give the same result where both give one.
+
+use crate::model::ids::OrderId;
+use crate::model::instrument::{Market, Pair};
+use crate::model::market::{BookUpdate, Level, UpdateKind};
+use crate::model::number::{Price, Quantity, parse_decimal};
+use crate::model::time::{Span, Time};
+use crate::model::trade::{Filled, OrderReport};
+use crate::venue::simulated::DEPTH_LEVELS_MAX;
+use crate::venue::simulated::message::{Book, BookKind, Frame, Operation, OrderRow, json_of};
+use crate::venue::{DecodeError, Feed, Heard, Setup};
+
+/// Decodes the frames of one simulated venue.
+#[derive(Debug)]
+pub struct SimulatedFeed {
+    markets: Vec<(String, Market)>,
+    bids: Vec<Level>,
+    asks: Vec<Level>,
+}
+
+/// What a book frame says besides its levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct BookHead {
+    market: Market,
+    kind: UpdateKind,
+    sequence: u64,
+    venue_time: Time,
+    engine_lag: Span,
+}
+
+impl SimulatedFeed {
+    /// Bytes of the largest frame: two full sides with the longest numbers.
+    pub const FRAME_BYTES_MAX: usize = 256 * 1024;
+
+    pub fn new(setup: &Setup) -> Self {
+        let market = |pair: &Pair| Market {
+            venue: setup.venue,
+            pair: *pair,
+        };
+        let depth = usize::from(DEPTH_LEVELS_MAX);
+        Self {
+            markets: setup
+                .pairs
+                .iter()
+                .map(|pair| (pair.to_string(), market(pair)))
+                .collect(),
+            bids: Vec::with_capacity(depth),
+            asks: Vec::with_capacity(depth),
+        }
+    }
+
+    fn scan(&mut self, frame: &[u8]) -> Option<BookHead> {
+        let mut scanner = Scanner {
+            bytes: frame,
+            at: 0,
+        };
+        scanner.eat(b"{\"ch\":\"book\",\"pair\":\"")?;
+        let pair = scanner.until_quote()?;
+        let (_, market) = self
+            .markets
+            .iter()
+            .find(|(text, _)| text.as_bytes() == pair)?;
+        let market = *market;
+        scanner.eat(b",\"kind\":\"")?;
+        let kind = match scanner.until_quote()? {
+            b"snapshot" => UpdateKind::Snapshot,
+            b"delta" => {
+                scanner.eat(b",\"prev\":")?;
+                UpdateKind::Delta {
+                    previous: scanner.number()?,
+                }
+            }
+            _ => return None,
+        };
+        scanner.eat(b",\"seq\":")?;
+        let sequence = scanner.number()?;
+        scanner.eat(b",\"ts\":\"")?;
+        let venue_time = Time(scanner.number()?);
+        scanner.eat(b"\",\"lag_us\":")?;
+        let lag_us = scanner.number()?;
+        scanner.eat(b",\"bids\":[")?;
+        scanner.levels(&mut self.bids)?;
+        scanner.eat(b",\"asks\":[")?;
+        scanner.levels(&mut self.asks)?;
+        scanner.eat(b"}")?;
+        (scanner.at == frame.len()).then_some(BookHead {
+            market,
+            kind,
+            sequence,
+            venue_time,
+            engine_lag: span_of_micros(lag_us),
+        })
+    }
+
+    fn read_book(&mut self, book: &Book<'_>) -> Result<BookHead, DecodeError> {
+        let market = self.market_of(&book.pair)?;
+        let kind = match (book.kind, book.prev) {
+            (BookKind::Snapshot, None) => UpdateKind::Snapshot,
+            (BookKind::Delta, Some(previous)) => UpdateKind::Delta { previous },
+            (BookKind::Snapshot, Some(_)) | (BookKind::Delta, None) => {
+                return Err(malformed("prev belongs to deltas"));
+            }
+        };
+        read_levels(&book.bids, &mut self.bids)?;
+        read_levels(&book.asks, &mut self.asks)?;
+        Ok(BookHead {
+            market,
+            kind,
+            sequence: book.seq,
+            venue_time: Time(whole_number(&book.ts).ok_or(malformed("ts"))?),
+            engine_lag: span_of_micros(book.lag_us),
+        })
+    }
+
+    fn market_of(&self, pair: &str) -> Result<Market, DecodeError> {
+        let found = self.markets.iter().find(|(text, _)| text == pair);
+        found.map(|(_, market)| *market).ok_or(DecodeError::Unknown)
+    }
+
+    fn hear_book(
+        &self,
+        head: BookHead,
+        heard: &mut dyn FnMut(Heard<'_>),
+    ) -> Result<(), DecodeError> {
+        let is_snapshot = match head.kind {
+            UpdateKind::Snapshot => true,
+            UpdateKind::Delta { previous } if previous < head.sequence => false,
+            UpdateKind::Delta { .. } => return Err(malformed("seq does not follow prev")),
+        };
+        if !self.bids.is_sorted_by(|one, other| one.price > other.price)
+            || !self.asks.is_sorted_by(|one, other| one.price < other.price)
+        {
+            return Err(malformed("levels out of order"));
+        }
+        let mut levels = self.bids.iter().chain(&self.asks);
+        if levels.any(|level| !level.price.is_positive() || is_snapshot && level.quantity.is_zero())
+        {
+            return Err(malformed("empty level"));
+        }
+        if let (true, Some(bid), Some(ask)) = (is_snapshot, self.bids.first(), self.asks.first())
+            && bid.price >= ask.price
+        {
+            return Err(malformed("crossed snapshot"));
+        }
+        heard(Heard::Book(BookUpdate {
+            market: head.market,
+            kind: head.kind,
+            sequence: head.sequence,
+            bids: &self.bids,
+            asks: &self.asks,
+            venue_time: head.venue_time,
+            engine_lag: head.engine_lag,
+        }));
+        Ok(())
+    }
+}
+
+impl Feed for SimulatedFeed {
+    fn subscribe(&mut self, send: &mut dyn FnMut(&[u8])) {
+        let pairs = self.markets.iter().map(|(text, _)| text.clone()).collect();
+        send(&json_of(&Operation::Subscribe { pairs }));
+    }
+
+    fn resync(&mut self, market: Market, send: &mut dyn FnMut(&[u8])) {
+        let pair = market.pair.to_string();
+        send(&json_of(&Operation::Resync { pair }));
+    }
+
+    /// The venue sends the heartbeat; none is owed to it.
+    fn heartbeat(&mut self, _now: Time, _send: &mut dyn FnMut(&[u8])) -> Option<Time> {
+        None
+    }
+
+    /// Decodes one frame.
+    ///
+    /// # Shape
+    /// UTF-8 JSON, at most `FRAME_BYTES_MAX`; best level first; quantity 0 removes a level.
+    ///
+    /// # Units
+    /// Decimal strings at 1e-8; `ts` in ns since 1970; `lag_us` in µs.
+    fn decode(
+        &mut self,
+        frame: &[u8],
+        _now: Time,
+        heard: &mut dyn FnMut(Heard<'_>),
+    ) -> Result<(), DecodeError> {
+        if frame.len() > Self::FRAME_BYTES_MAX {
+            return Err(DecodeError::Malformed {
+                at: Self::FRAME_BYTES_MAX,
+                what: "too long",
+            });
+        }
+        if let Some(head) = self.scan(frame) {
+            return self.hear_book(head, heard);
+        }
+        let read: Frame<'_> =
+            serde_json::from_slice(frame).map_err(|error| DecodeError::Malformed {
+                at: error.column(),
+                what: "json",
+            })?;
+        match read {
+            Frame::Book(book) => {
+                let head = self.read_book(&book)?;
+                self.hear_book(head, heard)?;
+            }
+            Frame::Order(row) => {
+                let market = self.market_of(&row.pair)?;
+                let report = report_of(&row, market).ok_or(malformed("order"))?;
+                heard(Heard::Order(report));
+            }
+            Frame::Lag { us } => heard(Heard::EngineLag(span_of_micros(us))),
+            Frame::Alive | Frame::Login { ok: true } => heard(Heard::Alive),
+            Frame::Login { ok: false } => return Err(DecodeError::Refused { what: "login" }),
+            Frame::Error { .. } => return Err(DecodeError::Refused { what: "request" }),
+            Frame::Other => return Err(DecodeError::Unknown),
+        }
+        Ok(())
+    }
+}
+
+/// Reads an order of the venue; `None` where a field is not what it should be.
+pub(super) fn report_of(row: &OrderRow<'_>, market: Market) -> Option<OrderReport> {
+    let quantity = |text: &str| parse_decimal(text.as_bytes()).ok().map(Quantity);
+    Some(OrderReport {
+        id: Some(OrderId(whole_number(&row.id)?)),
+        market,
+        side: row.side.into(),
+        limit: Price(parse_decimal(row.limit.as_bytes()).ok()?),
+        state: row.state.into(),
+        filled: Filled {
+            quantity: quantity(&row.filled)?,
+            total: quantity(&row.total)?,
+            fee: quantity(&row.fee)?,
+        },
+        remaining: quantity(&row.remaining)?,
+    })
+}
+
+/// Reads digits without sign or leading zero.
+pub(super) fn whole_number(text: &str) -> Option<u64> {
+    let mut scanner = Scanner {
+        bytes: text.as_bytes(),
+        at: 0,
+    };
+    let number = scanner.number()?;
+    (scanner.at == text.len()).then_some(number)
+}
+
+fn read_levels(
+    rows: &[(std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)],
+    levels: &mut Vec<Level>,
+) -> Result<(), DecodeError> {
+    if rows.len() > usize::from(DEPTH_LEVELS_MAX) {
+        return Err(malformed("too many levels"));
+    }
+    levels.clear();
+    for (price, quantity) in rows {
+        let number = |text: &str| parse_decimal(text.as_bytes()).map_err(|_| malformed("number"));
+        levels.push(Level {
+            price: Price(number(price)?),
+            quantity: Quantity(number(quantity)?),
+        });
+    }
+    Ok(())
+}
+
+fn span_of_micros(micros: u64) -> Span {
+    Span(micros.saturating_mul(Span::MICRO.0))
+}
+
+fn malformed(what: &'static str) -> DecodeError {
+    DecodeError::Malformed { at: 0, what }
+}
+
+/// Walks over a frame in the venue's own spelling; `None` at the first byte that differs.
+struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn eat(&mut self, text: &[u8]) -> Option<()> {
+        let found = self.bytes.get(self.at..)?.starts_with(text);
+        self.at += text.len();
+        found.then_some(())
+    }
+
+    /// Takes a string without escapes up to its closing quote, and the quote.
+    fn until_quote(&mut self) -> Option<&'a [u8]> {
+        let rest = self.bytes.get(self.at..)?;
+        let len = rest.iter().position(|byte| *byte == b'"')?;
+        let text = &rest[..len];
+        let is_plain = text
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() && *byte != b'\\');
+        self.at += len + 1;
+        is_plain.then_some(text)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let rest = self.bytes.get(self.at..)?;
+        let len = rest
+            .iter()
+            .position(|byte| !byte.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let digits = &rest[..len];
+        if digits.is_empty() || (digits[0] == b'0' && len > 1) {
+            return None;
+        }
+        self.at += len;
+        digits.iter().try_fold(0_u64, |number, digit| {
+            number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        })
+    }
+
+    /// Takes `["price","quantity"],…]` into `levels`.
+    fn levels(&mut self, levels: &mut Vec<Level>) -> Option<()> {
+        levels.clear();
+        if self.eat(b"]").is_some() {
+            return Some(());
+        }
+        self.at -= 1;
+        loop {
+            self.eat(b"[\"")?;
+            let price = Price(parse_decimal(self.until_quote()?).ok()?);
+            self.eat(b",\"")?;
+            let quantity = Quantity(parse_decimal(self.until_quote()?).ok()?);
+            if levels.len() == usize::from(DEPTH_LEVELS_MAX) {
+                return None;
+            }
+            levels.push(Level { price, quantity });
+            self.eat(b"]")?;
+            match self.bytes.get(self.at)? {
+                b',' => self.at += 1,
+                b']' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                _ => return None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::random::Random;
+
+    const DELTA: &str = r#"{"ch":"book","pair":"BTC/USD","kind":"delta","prev":6,"seq":7,"ts":"9","lag_us":2,"bids":[["100.5","1.25"],["100","0"]],"asks":[]}"#;
+
+    fn feed() -> SimulatedFeed {
+        SimulatedFeed::new(&Setup {
+            venue: "sim".parse().unwrap(),
+            host: "h".to_owned(),
+            pairs: vec!["BTC/USD".parse().unwrap()],
+        })
+    }
+
+    fn hear(frame: &[u8]) -> Result<String, DecodeError> {
+        let mut text = String::new();
+        feed().decode(frame, Time(1), &mut |heard| text = format!("{heard:?}"))?;
+        Ok(text)
+    }
+
+    fn hear_tolerant(frame: &[u8]) -> Result<String, DecodeError> {
+        let mut spaced = frame.to_vec();
+        spaced.push(b' ');
+        hear(&spaced)
+    }
+
+    #[test]
+    fn the_scanner_knows_what_the_venue_writes() {
+        for text in [
+            DELTA.to_owned(),
+            DELTA.replace("delta\",\"prev\":6", "snapshot\""),
+        ] {
+            let read: Frame<'_> = serde_json::from_str(&text).unwrap();
+            assert_eq!(json_of(&read), text.as_bytes());
+            assert!(feed().scan(text.as_bytes()).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn scanner_and_tolerant_reader_agree_on_every_mutation() {
+        let mut random = Random::new(5);
+        let mut accepted = 0;
+        for _ in 0..50_000 {
+            let mut frame = DELTA.as_bytes().to_vec();
+            for _ in 0..=random.below(2) {
+                let at = usize::try_from(random.below(frame.len() as u64)).unwrap();
+                match random.below(3) {
+                    0 => {
+                        frame[at] =
+                            b"0123456789.,\"[]{}- \\"[usize::try_from(random.below(20)).unwrap()]
+                    }
+                    1 => frame[at] = u8::try_from(random.below(256)).unwrap(),
+                    _ => drop(frame.remove(at)),
+                }
+            }
+            let direct = hear(&frame);
+            assert_eq!(direct.is_ok(), hear_tolerant(&frame).is_ok());
+            if let Ok(text) = direct {
+                assert_eq!(Ok(text), hear_tolerant(&frame));
+                accepted += 1;
+            }
+        }
+        assert!(accepted > 1_000);
+    }
+
+    #[test]
+    fn a_frame_is_refused_whole() {
+        for (from, to) in [
+            ("\"100\"", "\"101\""),
+            ("\"prev\":6", "\"prev\":7"),
+            ("\"prev\":6,", ""),
+            ("1.25", "1.2.5"),
+            ("1.25", "-1"),
+            ("100.5", "0"),
+        ] {
+            let frame = DELTA.replace(from, to);
+            assert!(
+                matches!(hear(frame.as_bytes()), Err(DecodeError::Malformed { .. })),
+                "{frame}"
+            );
+        }
+        let other = DELTA.replace("BTC/USD", "BTC/EUR");
+        assert_eq!(hear(other.as_bytes()), Err(DecodeError::Unknown));
+        assert_eq!(hear(br#"{"ch":"news"}"#), Err(DecodeError::Unknown));
+        let crossed = r#"{"ch":"book","pair":"BTC/USD","kind":"snapshot","seq":7,"ts":"9","lag_us":2,"bids":[["100","1"]],"asks":[["100","1"]]}"#;
+        assert!(hear(crossed.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn small_frames_say_what_they_say() {
+        let login = DecodeError::Refused { what: "login" };
+        assert_eq!(hear(br#"{"ch":"login","ok":false}"#), Err(login));
+        assert_eq!(
+            hear(br#"{"ch":"lag","us":5}"#),
+            Ok("EngineLag(Span(5000))".to_owned())
+        );
+        assert_eq!(hear(br#"{"ch":"alive"}"#), Ok("Alive".to_owned()));
+        let order = r#"{"ch":"order","id":"7","pair":"BTC/USD","side":"bid","limit":"1","state":"open","filled":"0","total":"0","fee":"0","remaining":"1"}"#;
+        assert!(hear(order.as_bytes()).unwrap().contains("Open"));
+        assert!(hear(order.replace("\"7\"", "\"x\"").as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,205 @@
+//! The trading half of the simulated dialect: signed requests, replies.
+
+use std::fmt;
+
+use ring::hmac;
+
+use crate::model::currency::Currency;
+use crate::model::ids::OrderId;
+use crate::model::instrument::{Market, Pair, VenueId};
+use crate::model::number::{Quantity, parse_decimal};
+use crate::model::sealed::Approved;
+use crate::model::time::Time;
+use crate::model::trade::OrderReport;
+use crate::venue::http::write_request;
+use crate::venue::simulated::access::{LOGIN_PATH, key_of, sign};
+use crate::venue::simulated::decode::report_of;
+use crate::venue::simulated::message::{
+    Account, Cancel, Many, One, Operation, OrderRow, OrdersFrom, Place, Refused, json_of,
+    refusal_of_word,
+};
+use crate::venue::{Asked, Credentials, OrderClient, ReplyError, Setup, Told};
+
+/// Writes requests of one account and reads what comes back.
+pub struct SimulatedOrders {
+    venue: VenueId,
+    host: String,
+    pairs: Vec<Pair>,
+    key: String,
+    secret: hmac::Key,
+    nonce: u64,
+}
+
+impl fmt::Debug for SimulatedOrders {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("SimulatedOrders")
+            .field("venue", &self.venue)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SimulatedOrders {
+    pub fn new(setup: &Setup, credentials: Credentials) -> Self {
+        Self {
+            venue: setup.venue,
+            host: setup.host.clone(),
+            pairs: setup.pairs.clone(),
+            secret: key_of(&credentials.secret),
+            key: credentials.key,
+            nonce: 0,
+        }
+    }
+
+    /// Returns a number never returned before, also over restarts while the clock runs on.
+    fn next_nonce(&mut self, now: Time) -> u64 {
+        self.nonce = now.0.max(self.nonce + 1);
+        self.nonce
+    }
+
+    fn write(&mut self, path: &str, body: &[u8], now: Time, request: &mut Vec<u8>) {
+        let nonce = self.next_nonce(now).to_string();
+        let sign = sign(&self.secret, &nonce, path, body);
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("X-Key", &self.key),
+            ("X-Nonce", &nonce),
+            ("X-Sign", &sign),
+        ];
+        write_request(request, ("POST", &self.host, path), &headers, body);
+    }
+
+    fn report(&self, row: &OrderRow<'_>) -> Result<OrderReport, ReplyError> {
+        let pair: Pair = row.pair.parse().map_err(|_| ReplyError::Unknown)?;
+        if !self.pairs.contains(&pair) {
+            return Err(ReplyError::Unknown);
+        }
+        let market = Market {
+            venue: self.venue,
+            pair,
+        };
+        report_of(row, market).ok_or(ReplyError::Unknown)
+    }
+
+    fn read_one(
+        &self,
+        id: OrderId,
+        body: &[u8],
+        told: &mut dyn FnMut(Told),
+    ) -> Result<(), ReplyError> {
+        let one: One<'_> = serde_json::from_slice(body).map_err(|_| ReplyError::Unknown)?;
+        let report = self.report(&one.order)?;
+        if report.id != Some(id) {
+            return Err(ReplyError::Unknown);
+        }
+        told(Told::Order(report));
+        Ok(())
+    }
+
+    fn read_many(&self, body: &[u8], told: &mut dyn FnMut(Told)) -> Result<(), ReplyError> {
+        let many: Many<'_> = serde_json::from_slice(body).map_err(|_| ReplyError::Unknown)?;
+        let known = many.orders.iter().filter(|row| {
+            let pair: Option<Pair> = row.pair.parse().ok();
+            pair.is_none_or(|pair| self.pairs.contains(&pair))
+        });
+        let reports: Result<Vec<_>, _> = known.map(|row| self.report(row)).collect();
+        for report in reports? {
+            told(Told::Order(report));
+        }
+        if many.end {
+            told(Told::End);
+        }
+        Ok(())
+    }
+
+    fn read_account(body: &[u8], told: &mut dyn FnMut(Told)) -> Result<(), ReplyError> {
+        let account: Account<'_> = serde_json::from_slice(body).map_err(|_| ReplyError::Unknown)?;
+        let mut balances = Vec::with_capacity(account.balances.len());
+        for row in &account.balances {
+            let amount = |text: &str| {
+                let units = parse_decimal(text.as_bytes());
+                units.map(Quantity).map_err(|_| ReplyError::Unknown)
+            };
+            let currency: Currency = row.currency.parse().map_err(|_| ReplyError::Unknown)?;
+            balances.push(Told::Balance {
+                currency,
+                free: amount(&row.free)?,
+                held: amount(&row.held)?,
+            });
+        }
+        balances.into_iter().for_each(&mut *told);
+        told(Told::Rights {
+            may_trade: account.rights.trade,
+            may_withdraw: account.rights.withdraw,
+        });
+        told(Told::End);
+        Ok(())
+    }
+}
+
+impl OrderClient for SimulatedOrders {
+    fn place(&mut self, order: &Approved, now: Time, request: &mut Vec<u8>) {
+        let order = order.order();
+        let body = json_of(&Place {
+            id: order.id.to_string().into(),
+            pair: order.market.pair.to_string().into(),
+            side: order.side.into(),
+            quantity: order.quantity.to_string().into(),
+            limit: order.limit.to_string().into(),
+        });
+        self.write("/order", &body, now, request);
+    }
+
+    fn cancel(&mut self, order: OrderId, market: Market, now: Time, request: &mut Vec<u8>) {
+        let body = json_of(&Cancel {
+            id: order.to_string().into(),
+            pair: market.pair.to_string().into(),
+        });
+        self.write("/cancel", &body, now, request);
+    }
+
+    /// The venue lists at most 1,000 orders by id; without `Told::End`, ask again behind the last.
+    fn orders(&mut self, from: OrderId, now: Time, request: &mut Vec<u8>) {
+        let body = json_of(&OrdersFrom {
+            from: from.to_string().into(),
+        });
+        self.write("/orders", &body, now, request);
+    }
+
+    fn account(&mut self, now: Time, request: &mut Vec<u8>) {
+        self.write("/account", b"{}", now, request);
+    }
+
+    fn login(&mut self, now: Time, send: &mut dyn FnMut(&[u8])) {
+        let nonce = self.next_nonce(now);
+        let sign = sign(&self.secret, &nonce.to_string(), LOGIN_PATH, b"");
+        send(&json_of(&Operation::Login {
+            key: self.key.clone(),
+            nonce,
+            sign,
+        }));
+    }
+
+    fn decode_reply(
+        &mut self,
+        asked: Asked,
+        status: u16,
+        body: &[u8],
+        told: &mut dyn FnMut(Told),
+    ) -> Result<(), ReplyError> {
+        match status {
+            200 => match asked {
+                Asked::Place(id) | Asked::Cancel(id) => self.read_one(id, body, told),
+                Asked::Orders => self.read_many(body, told),
+                Asked::Account => Self::read_account(body, told),
+            },
+            400..500 => {
+                let refused: Refused<'_> =
+                    serde_json::from_slice(body).map_err(|_| ReplyError::Unknown)?;
+                let refusal = refusal_of_word(&refused.error).ok_or(ReplyError::Unknown)?;
+                Err(ReplyError::Rejected(refusal))
+            }
+            _ => Err(ReplyError::Unknown),
+        }
+    }
+}
