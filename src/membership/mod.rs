@@ -1,5 +1,8 @@
 //! Who is known: identities, owners, cards, pins, and the list of nodes by round-trip time.
 
+pub mod card;
+pub mod links;
+
 use crate::model::ids::{NodeId, OwnerId, Pin};
 use crate::model::time::Span;
 
