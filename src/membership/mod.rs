@@ -15,6 +15,13 @@ pub struct Settings {
     pub redial_max: Span,
 }
 
+/// Who opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Direction {
+    Dialled,
+    Accepted,
+}
+
 /// A listed node, as its card and the owner's trust describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
