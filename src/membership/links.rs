@@ -13,6 +13,8 @@
 //!   sees both closes the same one, the other end sees that one go.
 //! - The losing connection is closed before its other end came up: its dial fails there, while the
 //!   survivor is up or on its way.
+//! - A link is lost while the own dial of the same pair is still on its way: that dial is waited
+//!   for, no second one is made.
 //! - An end is gone and the other has not noticed (half-open): if the same node dials again, the
 //!   newer connection replaces the older. If the dead one was dialled by the lower id and now the
 //!   higher one dials, the new one is closed until the transport's idle timeout takes the dead
@@ -87,6 +89,8 @@ struct Live {
     link: LinkNo,
     dialler: NodeId,
     since: Time,
+    /// A dial that is still on its way, and until when it is waited for.
+    in_flight: Option<Time>,
 }
 
 impl Links {
@@ -149,11 +153,18 @@ impl Links {
             self.outputs.push_back(LinkOutput::Close { link });
             return;
         };
-        let older = match entry.state {
-            State::Linked { live } => Some(live),
-            State::Idle { .. } | State::Dialling { .. } => None,
+        let (older, in_flight) = match entry.state {
+            State::Linked { live } => (Some(live), live.in_flight),
+            State::Dialling { until } => (None, Some(until)),
+            State::Idle { .. } => (None, None),
         };
-        if older.is_some_and(|older| !survives(dialler, older.dialler, peer, self.own)) {
+        let in_flight = in_flight.filter(|_| direction == Direction::Accepted);
+        if let Some(older) = older
+            && !survives(dialler, older.dialler, peer, self.own)
+        {
+            entry.state = State::Linked {
+                live: Live { in_flight, ..older },
+            };
             self.outputs.push_back(LinkOutput::Close { link });
             return;
         }
@@ -161,6 +172,7 @@ impl Links {
             link,
             dialler,
             since: now,
+            in_flight,
         };
         entry.state = State::Linked { live };
         entry.rtt = None;
@@ -181,25 +193,35 @@ impl Links {
         };
         self.order.retain(|&other| other != peer);
         self.outputs.push_back(LinkOutput::Lost { peer, link });
-        if let Some(entry) = self.peers.get_mut(&peer) {
-            let since = match entry.state {
-                State::Linked { live } => live.since,
-                State::Idle { .. } | State::Dialling { .. } => now,
-            };
-            if now.since(since) >= SETTLED {
-                entry.failures = 0;
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        entry.rtt = None;
+        let in_flight = match entry.state {
+            State::Linked { live } => {
+                if now.since(live.since) >= SETTLED {
+                    entry.failures = 0;
+                }
+                live.in_flight.filter(|&until| until > now)
             }
-            entry.rtt = None;
+            State::Idle { .. } | State::Dialling { .. } => None,
+        };
+        match in_flight {
+            Some(until) => entry.state = State::Dialling { until },
+            None => self.back_off(peer, now),
         }
-        self.back_off(peer, now);
         self.plan();
     }
 
     /// Takes the end of a dial that came to nothing.
     pub fn handle_dial_failed(&mut self, peer: NodeId, now: Time) {
-        match self.peers.get(&peer).map(|entry| entry.state) {
-            Some(State::Dialling { .. }) => self.back_off(peer, now),
-            Some(State::Idle { .. } | State::Linked { .. }) | None => {}
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        match &mut entry.state {
+            State::Dialling { .. } => self.back_off(peer, now),
+            State::Linked { live } => live.in_flight = None,
+            State::Idle { .. } => {}
         }
         self.plan();
     }
