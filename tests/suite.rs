@@ -1,5 +1,11 @@
-//! Integration tests; folders mirror `src`.
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+//! All integration tests, one binary; folders mirror `src`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on stops, and tests of the shell read clocks and start tasks"
+)]
+
+mod membership;
 mod shell;
 mod venue;

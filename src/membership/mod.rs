@@ -1,5 +1,8 @@
 //! Who is known: identities, owners, cards, pins, and the list of nodes by round-trip time.
 
+pub mod card;
+pub mod links;
+
 use crate::model::ids::{NodeId, OwnerId, Pin};
 use crate::model::time::Span;
 
@@ -10,6 +13,13 @@ pub struct Settings {
     pub places: u16,
     pub redial_min: Span,
     pub redial_max: Span,
+}
+
+/// Who opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Direction {
+    Dialled,
+    Accepted,
 }
 
 /// A listed node, as its card and the owner's trust describe it.

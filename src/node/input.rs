@@ -1,5 +1,6 @@
 //! Everything that can happen to a node.
 
+use crate::membership::Direction;
 use crate::model::currency::{Currency, Methods};
 use crate::model::ids::{CommandNo, CommitNo, LinkNo, NodeId, OfferId, RequestNo};
 use crate::model::instrument::{Location, VenueId};
@@ -76,13 +77,6 @@ pub enum Outcome<'a> {
     NotSent,
     /// It may have arrived: timeout, reset, body too large.
     Lost,
-}
-
-/// Who opened a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Direction {
-    Dialled,
-    Accepted,
 }
 
 /// A question or an order of the owner.

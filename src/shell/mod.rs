@@ -3,9 +3,16 @@
 //! One core thread runs a current_thread runtime. Its tasks (links, feeds, order connections) call
 //! straight into the driver through the sinks below: no channel lies between bytes and decision.
 
+pub mod identity;
+pub mod peers;
+pub mod pinned_tls;
+pub mod private_file;
+pub mod silence;
+
+use crate::membership::Direction;
 use crate::model::ids::{LinkNo, NodeId, RequestNo};
 use crate::model::instrument::VenueId;
-use crate::node::input::{Direction, Outcome};
+use crate::node::input::Outcome;
 use crate::venue::Asked;
 
 /// What the mesh tells the driver. Calls return at once and may send on any link meanwhile.

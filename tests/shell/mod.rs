@@ -1,1 +1,5 @@
+<<<<<<< HEAD
 //! Tests against real sockets.
+=======
+//! Tests against real sockets, files and clocks.
+>>>>>>> mesh

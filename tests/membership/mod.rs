@@ -1,0 +1,3 @@
+//! Tests of who is known and linked.
+
+mod links;
