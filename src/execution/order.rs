@@ -16,7 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::execution::Settings;
-use crate::model::ids::{NodeId, OrderId};
+use crate::model::ids::{NodeId, OrderId, PlanId};
 use crate::model::instrument::{Market, VenueId};
 use crate::model::market::Side;
 use crate::model::number::Quantity;
@@ -448,9 +448,13 @@ impl Orders {
     fn end(&mut self, id: OrderId, to: OrderState, now: Time) {
         self.step(id, to, now);
         if let Some(order) = self.open.remove(&id) {
+            // An id of an earlier run that was never drawn concerns nobody.
+            let is_blank = order.draw.plan == PlanId::default() && to == OrderState::Rejected;
             self.outputs.push_back(OrderOutput::Ended(id));
-            self.outputs.push_back(ended_output(&order));
-            self.keep_ended(order);
+            if !is_blank {
+                self.outputs.push_back(ended_output(&order));
+                self.keep_ended(order);
+            }
         }
     }
 
@@ -470,12 +474,7 @@ impl Orders {
 
     fn report(&mut self, id: OrderId, is_final: bool) {
         if let Some(order) = self.open.get(&id) {
-            let report = LegReport {
-                order: id,
-                plan: order.draw.plan,
-                filled: order.filled,
-                is_final,
-            };
+            let report = report_of(order, is_final);
             self.outputs
                 .push_back(OrderOutput::Report(order.leader, report));
         }
@@ -521,13 +520,17 @@ fn ended_output(order: &Order) -> OrderOutput {
     if order.state == OrderState::Rejected {
         return OrderOutput::Refused(order.leader, order.draw, LegRefusal::Venue);
     }
-    OrderOutput::Report(
-        order.leader,
-        LegReport {
-            order: order.intent.id,
-            plan: order.draw.plan,
-            filled: order.filled,
-            is_final: true,
-        },
-    )
+    OrderOutput::Report(order.leader, report_of(order, true))
+}
+
+fn report_of(order: &Order, is_final: bool) -> LegReport {
+    LegReport {
+        order: order.intent.id,
+        plan: order.draw.plan,
+        market: order.intent.market,
+        side: order.intent.side,
+        limit: order.intent.limit,
+        filled: order.filled,
+        is_final,
+    }
 }

@@ -188,6 +188,8 @@ impl Plans {
     pub const OPEN_MAX: usize = 256;
     /// Legs in one plan, recovery included; full gives up.
     pub const LEGS_MAX: usize = 12;
+    /// Wait for the other legs of an adopted plan.
+    const ADOPTION: Span = Span::secs(5);
     /// Wait between two tries to recover.
     const RETRY: Span = Span::millis(100);
 
@@ -220,6 +222,27 @@ impl Plans {
     /// Adds a leg that is being fired now.
     pub fn add_leg(&mut self, id: PlanId, leg: Leg) {
         if let Some(plan) = self.open.get_mut(&id) {
+            plan.legs.push(leg);
+        }
+    }
+
+    /// Takes up a leg of an earlier run that nobody here remembers. The plan waits a while for its
+    /// other legs before it is judged.
+    pub fn adopt(&mut self, id: PlanId, leg: Leg, now: Time) {
+        let until = now + Self::ADOPTION + self.recovery_deadline;
+        let plan = self.open.entry(id).or_insert_with(|| {
+            let mut plan = Plan::new(id, leg.market, leg.market, leg.draw.quantity, now);
+            plan.state = PlanState::Recovering {
+                until,
+                next_try: now + Self::ADOPTION,
+            };
+            plan
+        });
+        match leg.side {
+            Side::Bid => (plan.buy, plan.buy_limit) = (leg.market, leg.draw.limit),
+            Side::Ask => (plan.sell, plan.sell_limit) = (leg.market, leg.draw.limit),
+        }
+        if plan.legs.len() < Self::LEGS_MAX {
             plan.legs.push(leg);
         }
     }
@@ -373,6 +396,11 @@ impl Plans {
         if !plan.is_settled() {
             return;
         }
+        if let PlanState::Recovering { next_try, .. } = plan.state
+            && next_try > now + Self::RETRY
+        {
+            return;
+        }
         if plan.imbalance() == 0 || plan.is_acquisition {
             let ending = plan.ending();
             self.close(id, ending);
@@ -395,7 +423,12 @@ impl Plans {
             return;
         };
         *next_try = now + Self::RETRY;
-        if now >= *until || plan.legs.len() >= Self::LEGS_MAX {
+        let is_over = now >= *until || plan.legs.len() >= Self::LEGS_MAX;
+        let imbalance = plan.imbalance();
+        if plan.legs.iter().all(|leg| leg.state.is_final()) && imbalance == 0 {
+            let ending = plan.ending();
+            self.close(id, ending);
+        } else if is_over {
             self.outputs.push_back(PlanOutput::GiveUp { plan: id });
         } else {
             self.outputs.push_back(PlanOutput::Recover { plan: id });

@@ -160,6 +160,9 @@ pub enum Purpose {
 pub struct LegReport {
     pub order: OrderId,
     pub plan: PlanId,
+    pub market: Market,
+    pub side: Side,
+    pub limit: Price,
     pub filled: Filled,
     /// Nothing more will come of it.
     pub is_final: bool,

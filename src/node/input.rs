@@ -115,3 +115,24 @@ pub enum Command {
     /// Which methods the owner accepts, for a running node.
     Methods(Methods),
 }
+
+impl Input<'_> {
+    /// Returns the variant's name in counters.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::FeedUp { .. } => "feed_up",
+            Self::FeedDown { .. } => "feed_down",
+            Self::FeedFrame { .. } => "feed_frame",
+            Self::VenueReply { .. } => "venue_reply",
+            Self::LinkUp { .. } => "link_up",
+            Self::LinkDown { .. } => "link_down",
+            Self::DialFailed { .. } => "dial_failed",
+            Self::LinkStream { .. } => "link_stream",
+            Self::LinkDatagram { .. } => "link_datagram",
+            Self::Committed { .. } => "committed",
+            Self::StoreFailed { .. } => "store_failed",
+            Self::Command { .. } => "command",
+            Self::Deadline => "deadline",
+        }
+    }
+}

@@ -1,13 +1,15 @@
 //! What a node asks of the world, in a reused arena.
 
+use crate::model::currency::Currency;
 use crate::model::ids::{CommandNo, CommitNo, LinkNo, NodeId, RequestNo};
-use crate::model::instrument::VenueId;
+use crate::model::instrument::{Location, VenueId};
+use crate::model::number::Quantity;
 use crate::venue::Asked;
 
 /// One wish of the node. Bytes lie in the [`Outbox`] that holds it.
 ///
-/// An output that must be durable first names its commit in `after`; the driver holds it, and it
-/// alone, until the store reports that commit. `CommitNo(0)` waits for nothing.
+/// What must be durable first is not pushed before the store has reported its commit: the node
+/// keeps it meanwhile, and nothing else waits with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Open a connection to a listed peer.
@@ -15,11 +17,7 @@ pub enum Output {
     /// Close one connection.
     CloseLink { link: LinkNo },
     /// Send on the link's ordered stream.
-    LinkStream {
-        link: LinkNo,
-        bytes: Bytes,
-        after: CommitNo,
-    },
+    LinkStream { link: LinkNo, bytes: Bytes },
     /// Send as a datagram; may be lost.
     LinkDatagram { link: LinkNo, bytes: Bytes },
     /// Send one text frame on a venue's feed.
@@ -32,7 +30,6 @@ pub enum Output {
         request: RequestNo,
         asked: Asked,
         bytes: Bytes,
-        after: CommitNo,
     },
     /// Append one journal record; `commit` is reported when it is on disk.
     Journal { commit: CommitNo, bytes: Bytes },
@@ -41,7 +38,13 @@ pub enum Output {
         command: CommandNo,
         bytes: Bytes,
         last: bool,
-        after: CommitNo,
+    },
+    /// Move money between locations, where somebody can (paper, simulator); live owners are told.
+    Transfer {
+        currency: Currency,
+        from: Location,
+        to: Location,
+        amount: Quantity,
     },
     /// Tell the owner.
     Notice { severity: Severity, bytes: Bytes },

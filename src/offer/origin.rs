@@ -82,6 +82,7 @@ pub struct Origins {
     open: BTreeMap<OfferId, OwnOffer>,
     /// Closed offers with nothing in doubt, for `offer explain`; the oldest gives way.
     closed: VecDeque<OwnOffer>,
+    newly_closed: Vec<OfferId>,
     faults: Faults,
 }
 
@@ -102,6 +103,7 @@ impl Origins {
             owner,
             open: BTreeMap::new(),
             closed: VecDeque::new(),
+            newly_closed: Vec::new(),
             faults: Faults::default(),
         }
     }
@@ -318,6 +320,7 @@ impl Origins {
             if self.closed.len() >= Self::CLOSED_MAX {
                 self.closed.pop_front();
             }
+            self.newly_closed.push(id);
             self.closed.push_back(own);
         } else {
             self.open.insert(id, own);
@@ -403,6 +406,11 @@ impl Origins {
                 }
             })
             .collect()
+    }
+
+    /// Returns an offer that was closed since the last call.
+    pub fn poll_closed(&mut self) -> Option<OfferId> {
+        self.newly_closed.pop()
     }
 
     pub fn get(&self, id: OfferId) -> Option<&OwnOffer> {

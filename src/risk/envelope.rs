@@ -211,6 +211,11 @@ impl Envelope {
         )
     }
 
+    /// Returns how many of its ids are unused.
+    pub fn orders_left(&self) -> u32 {
+        u32::from(self.grant.orders).saturating_sub(self.used.count_ones())
+    }
+
     pub fn is_expired(&self, now: Time) -> bool {
         now > self.expires + GRACE
     }
@@ -245,9 +250,14 @@ pub struct Right {
 pub struct Rights {
     rights: BTreeMap<(Market, Side), Vec<Right>>,
     count: usize,
+    faults: Faults,
 }
 
 impl Rights {
+    pub fn plant(&mut self, faults: Faults) {
+        self.faults = faults;
+    }
+
     /// Takes a right; returns false where there is no room.
     pub fn add(&mut self, grant: Grant, granter: NodeId, expires: Time) -> bool {
         if self.count >= RIGHTS_MAX {
@@ -306,7 +316,9 @@ impl Rights {
             return None;
         }
         let order = OrderId(right.grant.first.0 + u64::from(right.next));
-        right.next += 1;
+        if !self.faults.reuse_ids || right.next % 2 == 0 {
+            right.next += 1;
+        }
         right.quantity_left = right.quantity_left.less(quantity);
         right.notional_left = right.notional_left.less(notional);
         Some(Draw {

@@ -380,6 +380,9 @@ fn read_rules(reader: &mut Reader<'_>) -> Result<Rules, CodecError> {
 fn write_leg_report(writer: &mut Writer<'_>, report: &LegReport) {
     writer.u64(report.order.0);
     writer.u64(report.plan.0);
+    writer.market(report.market);
+    writer.side(report.side);
+    writer.price(report.limit);
     writer.filled(&report.filled);
     writer.flag(report.is_final);
 }
@@ -388,6 +391,9 @@ fn read_leg_report(reader: &mut Reader<'_>) -> Result<LegReport, CodecError> {
     Ok(LegReport {
         order: OrderId(reader.u64("order")?),
         plan: PlanId(reader.u64("plan")?),
+        market: reader.market()?,
+        side: reader.side()?,
+        limit: reader.price("limit")?,
         filled: reader.filled()?,
         is_final: reader.flag("final")?,
     })

@@ -1,0 +1,461 @@
+//! From a changed book to fired legs: the walk, the caps, the rights, and what is left to offer.
+
+use crate::arbitrage::Costs;
+use crate::arbitrage::walk::{Bound, Caps, NoTrade, Opportunity, walk};
+use crate::execution::plan::{Leg, Plan, Role};
+use crate::journal::record::Record;
+use crate::model::ids::{EnvelopeId, NodeId, PlanId};
+use crate::model::instrument::Market;
+use crate::model::market::{FeeIn, Rules, Side};
+use crate::model::number::{Price, Quantity};
+use crate::model::sealed::LiveBook;
+use crate::model::time::{Span, Time};
+use crate::model::trade::Purpose;
+use crate::node::output::Outbox;
+use crate::node::{Node, Phase};
+use crate::risk::Switch;
+use crate::risk::gate::LimitHit;
+use crate::wire::message::Message;
+
+/// What is remembered of one direction between two markets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Window {
+    /// Sequences at which an opportunity was last counted.
+    counted: (u64, u64),
+    /// Sequences at which legs were last fired: what stood there may be gone.
+    fired: (u64, u64),
+}
+
+/// What a walk needs of both sides.
+struct Sides<'a> {
+    buy: LiveBook<'a>,
+    sell: LiveBook<'a>,
+    buy_rules: Rules,
+    sell_rules: Rules,
+    costs: Costs,
+}
+
+/// A leg that is about to be fired.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    pub market: Market,
+    pub side: Side,
+    pub granter: NodeId,
+    pub envelope: EnvelopeId,
+    pub quantity_left: Quantity,
+    pub notional_left: Quantity,
+}
+
+impl Node {
+    /// Looks for opportunities between a market that changed and all others of its pair.
+    pub(super) fn detect(&mut self, changed: Market, now: Time, out: &mut Outbox) {
+        let is_own = self
+            .books
+            .get(&changed)
+            .is_some_and(|state| state.holder.is_none());
+        if !is_own || self.phase != Phase::Running {
+            return;
+        }
+        let others: Vec<Market> = self
+            .books
+            .keys()
+            .filter(|other| other.pair == changed.pair && other.venue != changed.venue)
+            .copied()
+            .collect();
+        for other in others {
+            self.try_direction(changed, other, now, out);
+            self.try_direction(other, changed, now, out);
+        }
+    }
+
+    /// Looks again at every own market: rights, funds or books elsewhere have changed.
+    pub(super) fn detect_all(&mut self, now: Time, out: &mut Outbox) {
+        let own: Vec<Market> = self
+            .books
+            .iter()
+            .filter(|(_, state)| state.holder.is_none())
+            .map(|(market, _)| *market)
+            .collect();
+        for market in own {
+            self.detect(market, now, out);
+        }
+    }
+
+    fn try_direction(&mut self, buy: Market, sell: Market, now: Time, out: &mut Outbox) {
+        let Some(sides) = self.sides(buy, sell, now) else {
+            return;
+        };
+        let (Some(ask), Some(bid)) = (sides.buy.best(Side::Ask), sides.sell.best(Side::Bid)) else {
+            return;
+        };
+        if !sides.costs.pays(ask.price, bid.price) {
+            return;
+        }
+        let caps = Caps {
+            buy_in_flight: self.in_flight(buy, Side::Ask),
+            sell_in_flight: self.in_flight(sell, Side::Bid),
+            ..Caps::NONE
+        };
+        let whole = walk(
+            &sides.buy,
+            &sides.sell,
+            &sides.buy_rules,
+            &sides.sell_rules,
+            &sides.costs,
+            &caps,
+        );
+        let Ok(whole) = whole else { return };
+        let sequences = (whole.buy_sequence, whole.sell_sequence);
+        let costs = sides.costs;
+        let is_new = self.count_opportunity(buy, sell, sequences);
+        match self.take(&whole, &caps, now, out) {
+            Ok(()) => self.totals.taken += 1,
+            Err(why) => {
+                if is_new {
+                    *self.totals.skipped.entry(why).or_default() += 1;
+                }
+                self.consider_residual(&whole, &costs, why, now, out);
+            }
+        }
+    }
+
+    /// Takes what limits and rights allow of an opportunity.
+    fn take(
+        &mut self,
+        whole: &Opportunity,
+        caps: &Caps,
+        now: Time,
+        out: &mut Outbox,
+    ) -> Result<(), &'static str> {
+        let (buy, sell) = (whole.buy, whole.sell);
+        if self.gate.switch() != Switch::Active {
+            return Err(LimitHit::Switch.word());
+        }
+        let window = self.windows.get(&(buy, sell)).copied().unwrap_or_default();
+        if whole.buy_sequence == window.fired.0 || whole.sell_sequence == window.fired.1 {
+            return Err("awaiting_book");
+        }
+        if !self.plans.has_room() {
+            return Err("plans_full");
+        }
+        let buying = self.ticket(buy, Side::Bid, now)?;
+        let selling = self.ticket(sell, Side::Ask, now)?;
+        let base = buy.pair.base;
+        let exposure = self
+            .gate
+            .exposure_left(base)
+            .less(self.planned_in_flight(buy));
+        if !exposure.is_positive() {
+            return Err(LimitHit::Exposure.word());
+        }
+        let capped = Caps {
+            quantity_max: buying
+                .quantity_left
+                .min(selling.quantity_left)
+                .min(exposure),
+            spend_max: buying.notional_left,
+            ..*caps
+        };
+        let found = {
+            let sides = self.sides(buy, sell, now).ok_or("book_not_live")?;
+            walk(
+                &sides.buy,
+                &sides.sell,
+                &sides.buy_rules,
+                &sides.sell_rules,
+                &sides.costs,
+                &capped,
+            )
+        };
+        let found = found.map_err(|why| self.why_nothing(why, &buying, &selling, exposure))?;
+        let quantity = self.fit(&found, &buying, &selling)?;
+        self.fire_plan(&found, quantity, &buying, &selling, now, out);
+        Ok(())
+    }
+
+    /// Names what kept a walk from taking anything.
+    fn why_nothing(
+        &self,
+        why: NoTrade,
+        buying: &Ticket,
+        selling: &Ticket,
+        exposure: Quantity,
+    ) -> &'static str {
+        match why {
+            NoTrade::BelowEdge => "below_edge",
+            NoTrade::TooSmall(Bound::Books) => "below_minimum",
+            NoTrade::TooSmall(Bound::Spend) => "funds_to_buy",
+            NoTrade::TooSmall(Bound::Quantity)
+                if exposure <= buying.quantity_left.min(selling.quantity_left) =>
+            {
+                LimitHit::Exposure.word()
+            }
+            NoTrade::TooSmall(Bound::Quantity) if buying.quantity_left <= selling.quantity_left => {
+                "funds_to_buy"
+            }
+            NoTrade::TooSmall(Bound::Quantity) => "funds_to_sell",
+        }
+    }
+
+    /// Shrinks a quantity until its notional at the limits fits both envelopes.
+    fn fit(
+        &self,
+        found: &Opportunity,
+        buying: &Ticket,
+        selling: &Ticket,
+    ) -> Result<Quantity, &'static str> {
+        let rules = |market: &Market| self.books.get(market).map(|state| state.rules);
+        let (Some(buy_rules), Some(sell_rules)) = (rules(&found.buy), rules(&found.sell)) else {
+            return Err("book_not_live");
+        };
+        let quantity = found
+            .quantity
+            .min(buying.notional_left.bought_at(found.buy_limit))
+            .min(selling.notional_left.bought_at(found.sell_limit))
+            .floor_to(buy_rules.lot)
+            .floor_to(sell_rules.lot);
+        if quantity < buy_rules.quantity_min.max(sell_rules.quantity_min) || quantity.is_zero() {
+            return Err("funds_to_buy");
+        }
+        Ok(quantity)
+    }
+
+    fn fire_plan(
+        &mut self,
+        found: &Opportunity,
+        quantity: Quantity,
+        buying: &Ticket,
+        selling: &Ticket,
+        now: Time,
+        out: &mut Outbox,
+    ) {
+        let id = self.numbers.plan;
+        self.numbers.plan = id.next();
+        let window = self.windows.entry((found.buy, found.sell)).or_default();
+        window.fired = (found.buy_sequence, found.sell_sequence);
+        let mut plan = Plan::new(id, found.buy, found.sell, quantity, now);
+        plan.buy_limit = found.buy_limit;
+        plan.sell_limit = found.sell_limit;
+        self.plans.open_plan(plan);
+        // The leg that has further to go leaves first.
+        let mut legs = [(buying, found.buy_limit), (selling, found.sell_limit)];
+        if buying.granter == self.me.id {
+            legs.reverse();
+        }
+        for (ticket, limit) in legs {
+            self.fire_leg(id, ticket, quantity, limit, Role::Plan, now, out);
+        }
+    }
+
+    /// Buys what cannot be sold beside it any more, within the exposure the owner allows, to offer
+    /// it to others while the window is open.
+    pub(super) fn acquire(&mut self, whole: &Opportunity, now: Time, out: &mut Outbox) -> bool {
+        if !self.settings.execution.acquire_for_offers {
+            return false;
+        }
+        let Ok(ticket) = self.ticket(whole.buy, Side::Bid, now) else {
+            return false;
+        };
+        let Some(rules) = self.rules(whole.buy) else {
+            return false;
+        };
+        let quantity = whole
+            .quantity
+            .min(ticket.quantity_left)
+            .min(ticket.notional_left.bought_at(whole.buy_limit))
+            .min(self.gate.exposure_left(whole.buy.pair.base))
+            .floor_to(rules.lot);
+        if quantity < rules.quantity_min || quantity.is_zero() {
+            return false;
+        }
+        let id = self.numbers.plan;
+        self.numbers.plan = id.next();
+        let window = self.windows.entry((whole.buy, whole.sell)).or_default();
+        window.fired = (whole.buy_sequence, whole.sell_sequence);
+        let mut plan = Plan::new(id, whole.buy, whole.sell, quantity, now);
+        plan.buy_limit = whole.buy_limit;
+        plan.sell_limit = whole.sell_limit;
+        plan.is_acquisition = true;
+        self.plans.open_plan(plan);
+        self.fire_leg(id, &ticket, quantity, whole.buy_limit, Role::Plan, now, out)
+    }
+
+    /// Draws on an envelope and fires one leg, here or at a peer.
+    pub(super) fn fire_leg(
+        &mut self,
+        plan: PlanId,
+        ticket: &Ticket,
+        quantity: Quantity,
+        limit: Price,
+        role: Role,
+        now: Time,
+        out: &mut Outbox,
+    ) -> bool {
+        let purpose = match role {
+            Role::Plan => Purpose::Open,
+            Role::Hedge | Role::Unwind => Purpose::Recover,
+        };
+        let envelope = (ticket.granter, ticket.envelope);
+        let Some(draw) = self.rights.draw(envelope, plan, quantity, limit, purpose) else {
+            return false;
+        };
+        let fee_in = self
+            .books
+            .get(&ticket.market)
+            .map_or(FeeIn::Quote, |state| state.rules.fee_in);
+        let leg = Leg::new(
+            ticket.granter,
+            draw,
+            ticket.market,
+            ticket.side,
+            role,
+            fee_in,
+            now,
+        );
+        self.plans.add_leg(plan, leg);
+        self.totals.legs_fired += 1;
+        if ticket.granter == self.me.id {
+            self.fire(draw, self.me.id, now, out);
+        } else {
+            self.send_once(ticket.granter, &Message::Fire(draw), out);
+        }
+        let planned = self.plans.get(plan).map_or(quantity, |plan| plan.planned);
+        let record = Record::LegFired {
+            granter: ticket.granter,
+            draw,
+            market: ticket.market,
+            side: ticket.side,
+            planned,
+        };
+        self.journal(&record, out);
+        true
+    }
+
+    /// Finds the right to trade on a side of a market.
+    pub(super) fn ticket(
+        &self,
+        market: Market,
+        side: Side,
+        now: Time,
+    ) -> Result<Ticket, &'static str> {
+        let holder = self.books.get(&market).and_then(|state| state.holder);
+        if let Some(peer) = holder
+            && !self
+                .peers
+                .get(&peer)
+                .is_some_and(|peer| peer.link.is_ready())
+        {
+            return Err("link_down");
+        }
+        let Some(right) = self.rights.best(market, side, now) else {
+            return Err(self.why_no_right(market, side, holder));
+        };
+        Ok(Ticket {
+            market,
+            side,
+            granter: right.granter,
+            envelope: right.grant.envelope,
+            quantity_left: right.quantity_left(),
+            notional_left: right.notional_left(),
+        })
+    }
+
+    /// Says why there is no envelope, as far as this node can know.
+    fn why_no_right(&self, market: Market, side: Side, holder: Option<NodeId>) -> &'static str {
+        if holder.is_some() {
+            let is_foreign = holder
+                .and_then(|peer| self.peers.get(&peer))
+                .is_some_and(|peer| peer.peer.owner != self.me.owner);
+            return if is_foreign {
+                "other_owner"
+            } else {
+                "no_envelope"
+            };
+        }
+        let price = self
+            .books
+            .get(&market)
+            .and_then(|state| state.book.levels_best_last(side.opposite()).last().copied())
+            .map_or(Price::whole(1), |level| level.price);
+        if let Err(limit) = self.gate.room(market, side, price) {
+            return limit.word();
+        }
+        let paid = match side {
+            Side::Bid => self.funds.free(market.quote()),
+            Side::Ask => self.funds.free(market.base()),
+        };
+        let rules = self.books.get(&market).map(|state| state.rules);
+        let needed = rules.map_or(Quantity(1), |rules| match side {
+            Side::Bid => price.total_ceil(rules.quantity_min),
+            Side::Ask => rules.quantity_min,
+        });
+        match (paid < needed, side) {
+            (true, Side::Bid) => "funds_to_buy",
+            (true, Side::Ask) => "funds_to_sell",
+            (false, _) => "no_envelope",
+        }
+    }
+
+    fn sides(&self, buy: Market, sell: Market, now: Time) -> Option<Sides<'_>> {
+        let (bought, sold) = (self.books.get(&buy)?, self.books.get(&sell)?);
+        let buy_book = bought.book.live(now, &self.freshness).ok()?;
+        let sell_book = sold.book.live(now, &self.freshness).ok()?;
+        let age = now
+            .since(buy_book.received)
+            .max(now.since(sell_book.received));
+        let lag = buy_book.engine_lag.max(sell_book.engine_lag);
+        let way = self.way_to(bought.holder).max(self.way_to(sold.holder));
+        let costs = self.settings.arbitrage.costs(
+            (buy, &bought.rules),
+            (sell, &sold.rules),
+            age + lag + way,
+        );
+        Some(Sides {
+            buy: buy_book,
+            sell: sell_book,
+            buy_rules: bought.rules,
+            sell_rules: sold.rules,
+            costs,
+        })
+    }
+
+    /// Returns the time a leg needs to the node beside a book: half a round trip.
+    fn way_to(&self, holder: Option<NodeId>) -> Span {
+        holder
+            .and_then(|peer| self.peers.get(&peer)?.last_rtt)
+            .map_or(Span::ZERO, |rtt| Span(rtt.0 / 2))
+    }
+
+    /// Returns what legs in flight will take from a side of a book.
+    fn in_flight(&self, market: Market, takes: Side) -> Quantity {
+        let own = self.orders.in_flight(market, takes);
+        let legs = self.plans.iter().flat_map(|plan| &plan.legs);
+        legs.filter(|leg| {
+            leg.market == market
+                && leg.side == takes.opposite()
+                && leg.granter != self.me.id
+                && !leg.state.is_final()
+        })
+        .fold(own, |sum, leg| {
+            sum.saturating_add(leg.draw.quantity.less(leg.filled.quantity))
+        })
+    }
+
+    /// Returns what could become imbalance if one side of every plan in flight failed.
+    fn planned_in_flight(&self, market: Market) -> Quantity {
+        self.plans
+            .iter()
+            .filter(|plan| plan.buy.pair.base == market.pair.base)
+            .fold(Quantity::ZERO, |sum, plan| sum.saturating_add(plan.planned))
+    }
+
+    fn count_opportunity(&mut self, buy: Market, sell: Market, sequences: (u64, u64)) -> bool {
+        let window = self.windows.entry((buy, sell)).or_default();
+        let is_new = window.counted != sequences;
+        if is_new {
+            window.counted = sequences;
+            self.totals.opportunities += 1;
+        }
+        is_new
+    }
+}

@@ -1,0 +1,382 @@
+//! Links and messages: what peers say goes to the stage it is for.
+
+use crate::book::Book;
+use crate::membership::links::LinkOutput;
+use crate::model::ids::{LinkNo, NodeId};
+use crate::model::instrument::Market;
+use crate::model::market::{BookUpdate, Rules, UpdateKind};
+use crate::model::time::{Deadline, Span, Time};
+use crate::model::trade::LegRefusal;
+use crate::node::output::{Outbox, Output, Severity};
+use crate::node::{BookState, Node, notice};
+use crate::wire::link::{Heard, Link, LinkError};
+use crate::wire::message::{Message, Quote};
+
+/// How often a link's round trip is measured.
+const PROBE_EVERY: Span = Span::millis(500);
+/// Markets one peer may announce; more are ignored.
+const MARKETS_MAX: usize = 64;
+
+impl Node {
+    /// Does what the links ask for.
+    pub(super) fn drain_links(&mut self, now: Time, out: &mut Outbox) -> bool {
+        let mut moved = false;
+        while let Some(output) = self.links.poll_output() {
+            moved = true;
+            match output {
+                LinkOutput::Dial { peer } => out.push(Output::Dial { peer }),
+                LinkOutput::Close { link } => out.push(Output::CloseLink { link }),
+                LinkOutput::Ready { peer, link } => self.handle_connected(peer, link, out),
+                LinkOutput::Lost { peer, link } => self.handle_link_lost(peer, link, now),
+            }
+        }
+        moved
+    }
+
+    fn handle_connected(&mut self, id: NodeId, link: LinkNo, out: &mut Outbox) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if let Some(old) = peer.link_no.replace(link) {
+            self.link_peers.remove(&old);
+        }
+        self.link_peers.insert(link, id);
+        peer.link
+            .handle_connected(&mut |frame| push_frame(out, link, frame));
+    }
+
+    fn handle_link_lost(&mut self, id: NodeId, link: LinkNo, now: Time) {
+        self.link_peers.remove(&link);
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if peer.link_no == Some(link) {
+            peer.link_no = None;
+            peer.link.handle_disconnected();
+            self.plans.handle_link_lost(id, now);
+            for state in self.books.values_mut() {
+                if state.holder == Some(id) {
+                    state.book.reset();
+                }
+            }
+        }
+    }
+
+    pub(super) fn handle_link_stream(
+        &mut self,
+        link: LinkNo,
+        frame: &[u8],
+        now: Time,
+        out: &mut Outbox,
+    ) {
+        let Some(id) = self.link_peers.get(&link).copied() else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let heard = peer
+            .link
+            .handle_frame(frame, &mut |frame| push_frame(out, link, frame));
+        match heard {
+            Ok(Heard::Ready { restarted }) => self.handle_ready(id, restarted, now, out),
+            Ok(Heard::Message(bytes)) => match Message::decode(bytes) {
+                Ok(message) => self.handle_message(id, message, now, out),
+                Err(why) => self.close_for(id, link, LinkError::Codec(why), now, out),
+            },
+            Ok(Heard::Nothing) => (),
+            Err(why) => self.close_for(id, link, why, now, out),
+        }
+    }
+
+    /// A peer that breaks the protocol loses its connection; what is owed to it is kept.
+    fn close_for(&mut self, id: NodeId, link: LinkNo, why: LinkError, now: Time, out: &mut Outbox) {
+        notice(
+            out,
+            Severity::Warn,
+            &format!("peer {id}: {why}; link closed"),
+        );
+        out.push(Output::CloseLink { link });
+        self.links.handle_down(link, now);
+    }
+
+    fn handle_ready(&mut self, id: NodeId, restarted: bool, now: Time, out: &mut Outbox) {
+        let own: Vec<(Market, Rules)> = self
+            .books
+            .iter()
+            .filter(|(_, state)| state.holder.is_none())
+            .map(|(market, state)| (*market, state.rules))
+            .collect();
+        if restarted {
+            self.rights.drop_where(|right| right.granter == id);
+            let drawn = self.granted.close_where(|envelope| envelope.drawer == id);
+            drop(drawn);
+            for (market, rules) in &own {
+                let message = Message::Market {
+                    market: *market,
+                    rules: *rules,
+                };
+                self.send(id, &message, now, out);
+            }
+            self.orders.handle_leader_restarted(id);
+        }
+        let sayings = self.origins.handle_peer_ready(id);
+        self.say_all(sayings, now, out);
+        self.plans.handle_link_ready(id, now);
+        for (market, _) in own {
+            self.quote(market, now, out);
+        }
+        self.needs_renewal = true;
+    }
+
+    pub(super) fn handle_datagram(
+        &mut self,
+        link: LinkNo,
+        bytes: &[u8],
+        now: Time,
+        out: &mut Outbox,
+    ) {
+        let Some(id) = self.link_peers.get(&link).copied() else {
+            return;
+        };
+        let is_ready = self.peers.get(&id).is_some_and(|peer| peer.link.is_ready());
+        let Ok(message) = Message::decode(bytes) else {
+            *self.totals.messages.entry("malformed").or_default() += 1;
+            return;
+        };
+        *self.totals.messages.entry(message.ordinal().1).or_default() += 1;
+        if !is_ready {
+            return;
+        }
+        match message {
+            Message::Quote(quote) => self.handle_quote(id, &quote, now),
+            Message::Probe { sent } => {
+                let reply = Message::ProbeReply {
+                    sent,
+                    held: Span::ZERO,
+                };
+                let bytes = out.write(|arena| reply.encode(arena));
+                out.push(Output::LinkDatagram { link, bytes });
+            }
+            Message::ProbeReply { sent, held } => {
+                let rtt = now.since(sent).less(held);
+                if let Some(peer) = self.peers.get_mut(&id).filter(|_| sent <= now) {
+                    peer.rtt.record(rtt);
+                    peer.last_rtt = Some(rtt);
+                }
+                self.links.handle_rtt(id, rtt, now);
+            }
+            // Everything else must arrive and comes on the stream.
+            Message::Market { .. }
+            | Message::Grant { .. }
+            | Message::GrantOver { .. }
+            | Message::Fire(_)
+            | Message::LegReport(_)
+            | Message::LegRefused { .. }
+            | Message::LegQuery { .. }
+            | Message::Ask { .. }
+            | Message::Match { .. }
+            | Message::NoMatch { .. }
+            | Message::Accept { .. }
+            | Message::Confirm { .. }
+            | Message::Release { .. }
+            | Message::Seal { .. }
+            | Message::Lapse { .. }
+            | Message::Withdraw { .. } => (),
+        }
+    }
+
+    fn handle_message(&mut self, from: NodeId, message: Message, now: Time, out: &mut Outbox) {
+        *self.totals.messages.entry(message.ordinal().1).or_default() += 1;
+        let is_own = self
+            .peers
+            .get(&from)
+            .is_some_and(|peer| peer.peer.owner == self.me.owner);
+        match message {
+            Message::Market { market, rules } => self.handle_market(from, market, rules),
+            Message::Grant { grant, ttl } if is_own => {
+                let way = self.way(from);
+                self.rights.add(grant, from, now + ttl.less(way));
+                self.detect_all(now, out);
+            }
+            Message::GrantOver { envelope } => self
+                .rights
+                .drop_where(|right| right.granter == from && right.grant.envelope == envelope),
+            Message::Fire(draw) if is_own => self.fire(draw, from, now, out),
+            Message::LegReport(report) if is_own => {
+                if !self.plans.handle_report(from, &report, now) {
+                    self.adopt_orphan(from, &report, now);
+                }
+            }
+            Message::LegRefused { order, why, .. } if is_own => {
+                self.plans.handle_refused(from, order, why, now);
+            }
+            Message::LegQuery { order, plan } if is_own => {
+                if !self.orders.handle_query(order) {
+                    self.granted.burn(order);
+                    let message = Message::LegRefused {
+                        order,
+                        plan,
+                        why: LegRefusal::NeverSeen,
+                    };
+                    self.send(from, &message, now, out);
+                }
+            }
+            // Legs and envelopes are for nodes of one owner only.
+            Message::Grant { .. }
+            | Message::Fire(_)
+            | Message::LegReport(_)
+            | Message::LegRefused { .. }
+            | Message::LegQuery { .. } => {
+                *self.totals.messages.entry("not_allowed").or_default() += 1;
+            }
+            Message::Ask { .. }
+            | Message::Match { .. }
+            | Message::NoMatch { .. }
+            | Message::Accept { .. }
+            | Message::Confirm { .. }
+            | Message::Release { .. }
+            | Message::Seal { .. }
+            | Message::Lapse { .. }
+            | Message::Withdraw { .. } => self.handle_deal(from, message, now, out),
+            Message::Quote(_) | Message::Probe { .. } | Message::ProbeReply { .. } => (),
+        }
+    }
+
+    fn handle_market(&mut self, from: NodeId, market: Market, rules: Rules) {
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        peer.markets.retain(|(known, _)| *known != market);
+        if peer.markets.len() >= MARKETS_MAX {
+            return;
+        }
+        peer.markets.push((market, rules));
+        self.needs_renewal = true;
+        match self.books.get_mut(&market) {
+            Some(state) if state.holder == Some(from) => state.rules = rules,
+            // One's own book, or one that another peer holds, stays as it is.
+            Some(_) => (),
+            None => {
+                self.books.insert(
+                    market,
+                    BookState {
+                        book: Book::new(market),
+                        rules,
+                        holder: Some(from),
+                        quote_at: Time::MAX,
+                    },
+                );
+            }
+        }
+    }
+
+    fn handle_quote(&mut self, from: NodeId, quote: &Quote, now: Time) {
+        let way = self.way(from);
+        let Some(state) = self
+            .books
+            .get_mut(&quote.market)
+            .filter(|state| state.holder == Some(from))
+        else {
+            return;
+        };
+        if !quote.is_live {
+            state.book.reset();
+            return;
+        }
+        let update = BookUpdate {
+            market: quote.market,
+            kind: UpdateKind::Snapshot,
+            sequence: quote.sequence,
+            bids: &quote.bids,
+            asks: &quote.asks,
+            venue_time: now,
+            engine_lag: quote.engine_lag,
+        };
+        // The book is as old as its sender said, and as the way is long.
+        let age = quote.age + way;
+        state.book.apply(&update, Time(now.0.saturating_sub(age.0)));
+    }
+
+    /// Sends a message that must arrive.
+    pub(super) fn send(&mut self, to: NodeId, message: &Message, now: Time, out: &mut Outbox) {
+        let Some(peer) = self.peers.get_mut(&to) else {
+            return;
+        };
+        let link = peer.link_no;
+        let sent = peer.link.send(|frame| message.encode(frame), &mut |frame| {
+            if let Some(link) = link {
+                push_frame(out, link, frame);
+            }
+        });
+        if let (Err(why), Some(link)) = (sent, link) {
+            self.close_for(to, link, why, now, out);
+        }
+    }
+
+    /// Sends a message that is worth nothing after this connection.
+    pub(super) fn send_once(&mut self, to: NodeId, message: &Message, out: &mut Outbox) {
+        let Some(link) = self
+            .peers
+            .get(&to)
+            .filter(|peer| peer.link.is_ready())
+            .and_then(|peer| peer.link_no)
+        else {
+            return;
+        };
+        let bytes = out.write(|arena| {
+            Link::write_once(|out| message.encode(out), arena);
+        });
+        out.push(Output::LinkStream { link, bytes });
+    }
+
+    pub(super) fn mesh_deadline(&self) -> Option<Deadline> {
+        self.peers
+            .values()
+            .filter(|peer| peer.link.is_ready())
+            .map(|peer| peer.probe_at)
+            .min()
+            .map(|at| Deadline { at, why: "probe" })
+    }
+
+    pub(super) fn tend_links(&mut self, now: Time, out: &mut Outbox) {
+        for peer in self.peers.values_mut() {
+            if let Some(link) = peer.link_no
+                && peer.link.is_ready()
+                && peer.probe_at <= now
+            {
+                peer.probe_at = now + PROBE_EVERY;
+                let bytes = out.write(|arena| Message::Probe { sent: now }.encode(arena));
+                out.push(Output::LinkDatagram { link, bytes });
+            }
+        }
+    }
+
+    /// Forgets a peer: its link, its books, its rights.
+    pub(super) fn remove_peer(&mut self, id: NodeId, now: Time, out: &mut Outbox) -> bool {
+        let Some(peer) = self.peers.get(&id) else {
+            return false;
+        };
+        if let Some(link) = peer.link_no {
+            out.push(Output::CloseLink { link });
+            self.handle_link_lost(id, link, now);
+        }
+        self.links.remove(id);
+        self.peers.remove(&id);
+        self.books.retain(|_, state| state.holder != Some(id));
+        self.rights.drop_where(|right| right.granter == id);
+        drop(self.granted.close_where(|envelope| envelope.drawer == id));
+        self.needs_renewal = true;
+        true
+    }
+
+    fn way(&self, peer: NodeId) -> Span {
+        let rtt = self.peers.get(&peer).and_then(|peer| peer.last_rtt);
+        rtt.map_or(Span::ZERO, |rtt| Span(rtt.0 / 2))
+    }
+}
+
+fn push_frame(out: &mut Outbox, link: LinkNo, frame: &[u8]) {
+    let bytes = out.bytes(frame);
+    out.push(Output::LinkStream { link, bytes });
+}
