@@ -1,1 +1,3 @@
 //! Tests against real sockets.
+
+mod venue;
