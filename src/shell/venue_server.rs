@@ -108,7 +108,7 @@ pub async fn serve(
 #[derive(Debug)]
 enum Event {
     Request {
-        parts: request::Parts,
+        parts: Box<request::Parts>,
         body: Bytes,
         answer: oneshot::Sender<ServerReply>,
     },
@@ -267,7 +267,7 @@ async fn handle(State(events): State<mpsc::Sender<Event>>, request: Request) -> 
     };
     let (answer, reply) = oneshot::channel();
     let event = Event::Request {
-        parts,
+        parts: Box::new(parts),
         body,
         answer,
     };

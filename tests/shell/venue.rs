@@ -171,7 +171,7 @@ fn where_nobody_listens_nothing_was_sent() {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        let (sink, mut events) = Recorder::new();
+        let (sink, mut events) = Recorder::record();
         let handle = orders::start(venue(), &format!("http://{address}"), sink).unwrap();
         let request = b"POST /order HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n".to_vec();
         for asked in [Asked::Place(OrderId(1)), Asked::Account] {
@@ -179,7 +179,7 @@ fn where_nobody_listens_nothing_was_sent() {
             let event = timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
             assert!(matches!(event, Event::NotSent), "{event:?}");
         }
-        assert!(orders::start(venue(), "https://h:1", Recorder::new().0).is_err());
+        assert!(orders::start(venue(), "https://h:1", Recorder::record().0).is_err());
     });
 }
 
@@ -188,7 +188,7 @@ fn a_silent_or_babbling_venue_loses_replies() {
     local(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (sink, mut events) = Recorder::new();
+        let (sink, mut events) = Recorder::record();
         let handle = orders::start(venue(), &format!("http://{address}"), sink).unwrap();
         let babble = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n".to_vec();
         for answer in [Vec::new(), b"nonsense\r\n\r\n".to_vec(), babble] {
@@ -274,7 +274,7 @@ enum Event {
 struct Recorder(mpsc::Sender<Event>);
 
 impl Recorder {
-    fn new() -> (Rc<dyn VenueSink>, mpsc::Receiver<Event>) {
+    fn record() -> (Rc<dyn VenueSink>, mpsc::Receiver<Event>) {
         let (sender, events) = mpsc::channel(10_000);
         (Rc::new(Self(sender)), events)
     }
@@ -347,13 +347,13 @@ impl World {
             host: address.to_string(),
             pairs: vec![pair],
         };
-        let (feed_sink, feed_events) = Recorder::new();
+        let (feed_sink, feed_events) = Recorder::record();
         let feed_settings = FeedSettings {
             venue: venue(),
             ws: format!("ws://{address}/ws"),
             seed: 1,
         };
-        let (orders_sink, replies) = Recorder::new();
+        let (orders_sink, replies) = Recorder::record();
         Self {
             served,
             feed: dialect.feed(&setup),
