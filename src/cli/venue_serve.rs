@@ -215,6 +215,8 @@ fn settings_of(args: Args) -> anyhow::Result<ServerSettings> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]
@@ -244,5 +246,28 @@ mod tests {
         for text in ["fire", "lag=x", "lag=1000001"] {
             assert!(text.parse::<FaultArg>().is_err(), "{text}");
         }
+    }
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_whole_command_line_is_understood() {
+        let text = "serve simulated --listen 127.0.0.1:0 --account k:s:USD=5 --seed 7 \
+                    --fault lag=9 --fault errors --price 100.5 --pair BTC/EUR --tick 0.1";
+        let line = Line::parse_from(text.split_whitespace());
+        let settings = settings_of(line.args).unwrap();
+        assert_eq!(
+            settings.faults,
+            vec![(Fault::Lag, 9), (Fault::Errors, 20_000)]
+        );
+        assert_eq!(settings.markets[0].0.to_string(), "BTC/EUR");
+        assert_eq!(settings.rules.tick, Price(10_000_000));
+        assert!(Line::try_parse_from(["serve", "--ticks", "f", "--price", "1"]).is_err());
+        let missing = Line::parse_from(["serve", "--ticks", "no/mtgoxUSD.csv"]);
+        assert!(settings_of(missing.args).is_err());
     }
 }
