@@ -1,1 +1,3 @@
 //! The command line: one file per verb.
+
+pub mod venue_serve;

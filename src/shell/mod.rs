@@ -3,13 +3,13 @@
 //! One core thread runs a current_thread runtime. Its tasks (links, feeds, order connections) call
 //! straight into the driver through the sinks below: no channel lies between bytes and decision.
 
-pub mod identity;
-pub mod peers;
-pub mod pinned_tls;
-pub mod private_file;
-pub mod silence;
+pub mod clock;
+pub mod feed;
+pub mod orders;
+mod queries;
+pub mod ticks;
+pub mod venue_server;
 
-use crate::membership::Direction;
 use crate::model::ids::{LinkNo, NodeId, RequestNo};
 use crate::model::instrument::VenueId;
 use crate::node::input::Outcome;

@@ -11,7 +11,7 @@ use crate::model::random::Random;
 use crate::model::sealed::{Approved, ApprovedOrder};
 use crate::model::time::{Span, Time};
 use crate::model::trade::{OrderReport, VenueOrderState};
-use crate::venue::http::parse_request;
+use crate::venue::http::{Request, parse_request};
 use crate::venue::registry::VENUES;
 use crate::venue::serving::market::Source;
 use crate::venue::serving::{AccountSettings, ServerSettings};
@@ -368,8 +368,7 @@ impl World {
     ) -> Result<Vec<Told>, ReplyError> {
         let mut bytes = Vec::new();
         write(&mut *self.client, &mut bytes);
-        let request = parse_request(&bytes, 65_536).unwrap().unwrap();
-        assert_eq!(request.len, bytes.len());
+        let request = whole_request(&bytes);
         let reply = self.server.handle_request(
             &ServerRequest {
                 method: request.method,
@@ -388,6 +387,12 @@ impl World {
             .decode_reply(asked, status, &body, &mut |fact| told.push(fact))?;
         Ok(told)
     }
+}
+
+fn whole_request(bytes: &[u8]) -> Request<'_> {
+    let request = parse_request(bytes, 65_536).unwrap().unwrap();
+    assert_eq!(request.len, bytes.len());
+    request
 }
 
 impl Mirror {

@@ -21,6 +21,7 @@ pub struct Tick {
     /// Seconds since 1970, as the file states them.
     pub unix_s: u64,
     pub price: Price,
+    /// Zero where the recorder rounded it away: then only the price is known.
     pub quantity: Quantity,
 }
 
@@ -46,7 +47,7 @@ pub enum TickFault {
     Time,
     #[error("the price is not a decimal above zero")]
     Price,
-    #[error("the amount is not a decimal above zero")]
+    #[error("the amount is not a decimal")]
     Amount,
 }
 
@@ -141,9 +142,7 @@ fn parse_tick(line: &[u8]) -> Result<Tick, TickFault> {
     let price = cut_decimal(price)
         .filter(|units| *units > 0)
         .ok_or(TickFault::Price)?;
-    let amount = cut_decimal(amount)
-        .filter(|units| *units > 0)
-        .ok_or(TickFault::Amount)?;
+    let amount = cut_decimal(amount).ok_or(TickFault::Amount)?;
     Ok(Tick {
         unix_s,
         price: Price(price),
@@ -313,7 +312,8 @@ impl Replay {
         let sizes = self.ticks[..self.next]
             .iter()
             .rev()
-            .map(|tick| tick.quantity);
+            .map(|tick| tick.quantity)
+            .filter(|quantity| quantity.is_positive());
         let mut away = i64::from(self.settings.half_spread_ppm);
         for quantity in sizes.take(ReplaySettings::LEVELS) {
             quotes.bids.push(Level {

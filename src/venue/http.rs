@@ -147,6 +147,9 @@ pub fn parse_request(
     }))
 }
 
+/// A whole body, and the bytes of the buffer it took.
+type Body<'a> = (Cow<'a, [u8]>, usize);
+
 /// How a body is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Length {
@@ -194,7 +197,7 @@ impl Framing {
         Ok(())
     }
 
-    fn body(self, rest: &[u8], max: usize) -> Result<Option<(Cow<'_, [u8]>, usize)>, HttpError> {
+    fn body(self, rest: &[u8], max: usize) -> Result<Option<Body<'_>>, HttpError> {
         match self.length {
             Length::Known(len) if len > max => Err(HttpError::BodyTooLarge),
             Length::Known(len) => Ok(rest.get(..len).map(|body| (Cow::Borrowed(body), len))),
@@ -213,7 +216,7 @@ fn whole_head(parsed: httparse::Status<usize>, bytes: &[u8]) -> Result<Option<us
     }
 }
 
-fn unchunk(rest: &[u8], max: usize) -> Result<Option<(Cow<'_, [u8]>, usize)>, HttpError> {
+fn unchunk(rest: &[u8], max: usize) -> Result<Option<Body<'_>>, HttpError> {
     /// Bytes of a chunk's first line, extensions included.
     const CHUNK_LINE_BYTES_MAX: usize = 256;
     let mut body = Vec::new();
@@ -326,12 +329,9 @@ mod tests {
     #[test]
     fn what_is_too_large_or_ambiguous_is_refused() {
         let too_large = Err(HttpError::BodyTooLarge);
-        check(
-            "HTTP/1.1 200 OK\r\nContent-Length: 65\r\n\r\n",
-            too_large.clone(),
-        );
+        check("HTTP/1.1 200 OK\r\nContent-Length: 65\r\n\r\n", too_large);
         let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        check(&format!("{chunked}ffffffffffffffff\r\n"), too_large.clone());
+        check(&format!("{chunked}ffffffffffffffff\r\n"), too_large);
         check(&format!("{chunked}41\r\n"), too_large);
         let two = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok";
         check(two, Err(HttpError::Malformed("length")));

@@ -1,5 +1,4 @@
 <<<<<<< HEAD
 //! Tests against real sockets.
-=======
-//! Tests against real sockets, files and clocks.
->>>>>>> mesh
+
+mod venue;

@@ -1,0 +1,273 @@
+//! `expressnet venue serve`: a venue to rehearse against.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context as _, bail};
+use serde_json::json;
+
+use crate::model::currency::Currency;
+use crate::model::instrument::Pair;
+use crate::model::number::{Price, Quantity};
+use crate::model::time::{Span, Time};
+use crate::shell::clock::Clock;
+use crate::shell::ticks::read_ticks;
+use crate::shell::venue_server::serve;
+use crate::venue::Credentials;
+use crate::venue::history::{ReplaySettings, pair_of_file_name};
+use crate::venue::registry;
+use crate::venue::serving::fault::Fault;
+use crate::venue::serving::market::Source;
+use crate::venue::serving::{AccountSettings, ServerSettings};
+
+/// Serves a venue of one dialect until interrupted.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Dialect to speak.
+    #[arg(default_value = "simulated")]
+    pub dialect: String,
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Tick file to replay (`unixtime,price,amount`, plain or gzip).
+    #[arg(long, value_name = "FILE", conflicts_with = "price")]
+    pub ticks: Option<PathBuf>,
+    /// Pair to trade; without it, BTC in the currency the tick file is named for.
+    #[arg(long)]
+    pub pair: Option<Pair>,
+    /// Customer: KEY:SECRET:BTC=100,USD=5000, with `:withdraw` behind it for a key that may.
+    #[arg(long = "account", value_name = "ACCOUNT")]
+    pub accounts: Vec<AccountArg>,
+    /// Everything random follows from it.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Fault to have, with its rate in parts per million (20000 where none is given).
+    #[arg(long = "fault", value_name = "NAME[=PPM]")]
+    pub faults: Vec<FaultArg>,
+    /// Seconds of the history replayed in one second.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub speed: u32,
+    /// Moment of the history to begin at, in seconds since 1970; its first tick without it.
+    #[arg(long, value_name = "UNIX_S", requires = "ticks")]
+    pub origin: Option<u64>,
+    /// When that moment is replayed, in milliseconds since 1970; at once without it. Histories
+    /// that are to run together take equal values of both.
+    #[arg(long, value_name = "UNIX_MS", requires = "ticks")]
+    pub started: Option<u64>,
+    /// Price that the seeded flow walks around; 100 without it.
+    #[arg(long)]
+    pub price: Option<Price>,
+    /// Smallest step of a price; the dialect's own without it.
+    #[arg(long)]
+    pub tick: Option<Price>,
+    /// Fee of the order that takes; the dialect's own without it.
+    #[arg(long)]
+    pub taker_fee_ppm: Option<u32>,
+}
+
+/// A customer as the command line names it. Its secret does not print.
+#[derive(Clone, Debug)]
+pub struct AccountArg(AccountSettings);
+
+/// A fault as the command line names it.
+#[derive(Clone, Copy, Debug)]
+pub struct FaultArg(Fault, u32);
+
+impl FromStr for AccountArg {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let mut fields = text.split(':');
+        let (Some(key), Some(secret)) = (fields.next(), fields.next()) else {
+            bail!("an account is KEY:SECRET:BTC=100,USD=5000");
+        };
+        if key.is_empty() || secret.is_empty() {
+            bail!("key and secret of an account may not be empty");
+        }
+        let mut balances = Vec::new();
+        for part in fields
+            .next()
+            .unwrap_or_default()
+            .split(',')
+            .filter(|part| !part.is_empty())
+        {
+            let (currency, amount) = part.split_once('=').context("a balance is BTC=100")?;
+            let currency: Currency = currency.parse()?;
+            let amount: Quantity = amount.parse()?;
+            balances.push((currency, amount));
+        }
+        let may_withdraw = match (fields.next(), fields.next()) {
+            (None, None) => false,
+            (Some("withdraw"), None) => true,
+            _ => bail!("only `withdraw` may stand behind the balances"),
+        };
+        Ok(Self(AccountSettings {
+            credentials: Credentials {
+                key: key.to_owned(),
+                secret: secret.to_owned(),
+            },
+            balances,
+            may_withdraw,
+        }))
+    }
+}
+
+impl FromStr for FaultArg {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let Some((name, ppm)) = text.split_once('=') else {
+            return Ok(Self(text.parse()?, Fault::PPM_DEFAULT));
+        };
+        let ppm: u32 = ppm
+            .parse()
+            .context("a rate is a number of parts per million")?;
+        if ppm > 1_000_000 {
+            bail!("a rate is at most 1000000 parts per million");
+        }
+        Ok(Self(name.parse()?, ppm))
+    }
+}
+
+/// Serves until interrupted; the first line on stdout says where, as JSON.
+///
+/// # Errors
+/// Whatever keeps the venue from being served.
+pub async fn run(args: Args) -> anyhow::Result<u8> {
+    let listen = args.listen;
+    let Some(dialect) = registry::find(&args.dialect) else {
+        let known: Vec<&str> = registry::VENUES.iter().map(|venue| venue.name()).collect();
+        bail!(
+            "no dialect `{}`; known are: {}",
+            args.dialect,
+            known.join(", ")
+        );
+    };
+    let server = dialect.server(settings_of(args)?)?;
+    let served = serve(listen, server, Clock::start())
+        .await
+        .context("cannot listen")?;
+    let address = served.address();
+    let line = json!({
+        "venue": dialect.name(),
+        "http": format!("http://{address}"),
+        "ws": format!("ws://{address}/ws"),
+        "socketio": null,
+    });
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{line}")?;
+    stdout.flush()?;
+    tokio::signal::ctrl_c().await?;
+    Ok(0)
+}
+
+fn settings_of(args: Args) -> anyhow::Result<ServerSettings> {
+    let mut rules = registry::find(&args.dialect)
+        .context("no such dialect")?
+        .card()
+        .rules;
+    rules.tick = args.tick.unwrap_or(rules.tick);
+    rules.taker_fee_ppm = args.taker_fee_ppm.unwrap_or(rules.taker_fee_ppm);
+    let card = registry::find(&args.dialect)
+        .context("no such dialect")?
+        .card();
+    let market = match &args.ticks {
+        Some(file) => {
+            let name = file
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            let pair = args.pair.or_else(|| pair_of_file_name(name));
+            let pair = pair.with_context(|| format!("`{name}` names no currency; give --pair"))?;
+            let ticks = read_ticks(file).with_context(|| format!("{}", file.display()))?;
+            let first = ticks.first().map_or(0, |tick| tick.unix_s);
+            let mut settings = ReplaySettings::new(args.origin.unwrap_or(first), args.speed);
+            settings.started = args
+                .started
+                .map(|millis| Time::ZERO + Span::MILLI.times(millis));
+            (pair, Source::History { ticks, settings })
+        }
+        None => {
+            let pair = args.pair.unwrap_or(Pair {
+                base: Currency::BTC,
+                quote: Currency::USD,
+            });
+            let price = args.price.unwrap_or(Price::whole(100));
+            (pair, Source::Flow { price })
+        }
+    };
+    Ok(ServerSettings {
+        rules,
+        maker_fee_ppm: rules.taker_fee_ppm,
+        markets: vec![market],
+        accounts: args.accounts.into_iter().map(|account| account.0).collect(),
+        seed: args.seed,
+        faults: args
+            .faults
+            .into_iter()
+            .map(|fault| (fault.0, fault.1))
+            .collect(),
+        requests_per_s: card.requests_per_s,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn an_account_names_key_secret_balances_and_rights() {
+        let account: AccountArg = "k:s:BTC=100,USD=5000.5:withdraw".parse().unwrap();
+        assert_eq!(account.0.balances.len(), 2);
+        assert!(account.0.may_withdraw);
+        assert!(!format!("{account:?}").contains("\"s\""));
+        for text in [
+            "k",
+            ":s:",
+            "k:s:BTC",
+            "k:s:BTC=x",
+            "k:s:BTC=1:all",
+            "k:s::withdraw:x",
+        ] {
+            assert!(text.parse::<AccountArg>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fault_has_a_rate() {
+        let fault: FaultArg = "lag=5".parse().unwrap();
+        assert_eq!((fault.0, fault.1), (Fault::Lag, 5));
+        let usual: FaultArg = "slow-cancel".parse().unwrap();
+        assert_eq!(usual.1, Fault::PPM_DEFAULT);
+        for text in ["fire", "lag=x", "lag=1000001"] {
+            assert!(text.parse::<FaultArg>().is_err(), "{text}");
+        }
+    }
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_whole_command_line_is_understood() {
+        let text = "serve simulated --listen 127.0.0.1:0 --account k:s:USD=5 --seed 7 \
+                    --fault lag=9 --fault errors --price 100.5 --pair BTC/EUR --tick 0.1";
+        let line = Line::parse_from(text.split_whitespace());
+        let settings = settings_of(line.args).unwrap();
+        assert_eq!(
+            settings.faults,
+            vec![(Fault::Lag, 9), (Fault::Errors, 20_000)]
+        );
+        assert_eq!(settings.markets[0].0.to_string(), "BTC/EUR");
+        assert_eq!(settings.rules.tick, Price(10_000_000));
+        assert!(Line::try_parse_from(["serve", "--ticks", "f", "--price", "1"]).is_err());
+        let missing = Line::parse_from(["serve", "--ticks", "no/mtgoxUSD.csv"]);
+        assert!(settings_of(missing.args).is_err());
+    }
+}
