@@ -1,6 +1,7 @@
 //! Who is known: identities, owners, cards, pins, and the list of nodes by round-trip time.
 
 pub mod card;
+pub mod knock;
 pub mod links;
 
 use crate::model::ids::{NodeId, OwnerId, Pin};

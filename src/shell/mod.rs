@@ -4,9 +4,12 @@
 //! straight into the driver through the sinks below: no channel lies between bytes and decision.
 
 pub mod identity;
+pub mod link;
+pub mod mesh;
 pub mod peers;
 pub mod pinned_tls;
 pub mod private_file;
+pub mod quic;
 pub mod silence;
 
 use crate::membership::Direction;
