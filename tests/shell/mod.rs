@@ -1,1 +1,13 @@
 //! Tests against real sockets, files and clocks.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "real sockets need real clocks and tasks"
+)]
+
+mod attacker;
+mod flood;
+mod identity;
+mod mesh;
+mod silence;
+mod simultaneous;
+mod world;
