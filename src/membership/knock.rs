@@ -18,16 +18,18 @@
 //! - A replayed tag is dropped: each is remembered per peer while its stamp is within the window,
 //!   and stamps from before the peer was added (so, before this process began) do not count. Who
 //!   intercepts a packet *before* it arrives and delivers it from elsewhere gets one Retry, which
-//!   is useless without the pair key. A clock that is set back makes new links wait as long.
+//!   is useless without the pair key. The price: after a start, a peer whose clock is behind is
+//!   heard that much later, and so is everybody after our own clock was set back.
 //! - Two peers with one hint cannot be told apart; the first one listed is heard (2^-64).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 
-use ring::{hkdf, hmac};
+use ring::hmac;
 use x25519_dalek::{PublicKey, StaticSecret};
 
+use crate::membership::tag::{HINT_BYTES, STAMP_BYTES, TAG_BYTES, equal, hint, pair_key, tag};
 use crate::model::ids::NodeId;
 use crate::model::time::{Span, Time};
 
@@ -46,9 +48,6 @@ pub const KNOCKED: Span = Span::secs(10);
 /// How long closing packets still leave after the last connection went.
 pub const LINGER: Span = Span::secs(1);
 
-const HINT_BYTES: usize = 8;
-const STAMP_BYTES: usize = 6;
-const TAG_BYTES: usize = 16;
 const LONG_HEADER: u8 = 0x80;
 
 /// The two clocks a step needs: one that never jumps, and the one that other nodes share.
@@ -372,47 +371,6 @@ impl fmt::Debug for Knocks {
             .field("stats", &self.stats)
             .finish_non_exhaustive()
     }
-}
-
-fn pair_key(shared: &[u8; 32], low: NodeId, high: NodeId) -> Option<hmac::Key> {
-    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"expressnet knock 1");
-    let info = [&low.0[..], &high.0];
-    let secret = salt.extract(shared);
-    let material = secret.expand(&info, hmac::HMAC_SHA256).ok()?;
-    Some(hmac::Key::from(material))
-}
-
-fn hint(key: &hmac::Key, receiver: NodeId) -> [u8; HINT_BYTES] {
-    let mut hint = [0; HINT_BYTES];
-    let digest = hmac::sign(key, &[&b"hint"[..], &receiver.0].concat());
-    hint.copy_from_slice(&digest.as_ref()[..HINT_BYTES]);
-    hint
-}
-
-fn tag(
-    key: &hmac::Key,
-    receiver: NodeId,
-    hint: &[u8],
-    stamp: &[u8],
-    packet: &[u8],
-) -> [u8; TAG_BYTES] {
-    let mut context = hmac::Context::with_key(key);
-    context.update(&receiver.0);
-    context.update(hint);
-    context.update(stamp);
-    context.update(packet);
-    let mut tag = [0; TAG_BYTES];
-    tag.copy_from_slice(&context.sign().as_ref()[..TAG_BYTES]);
-    tag
-}
-
-/// Compares in a time that does not depend on where the difference is.
-fn equal(one: &[u8; TAG_BYTES], other: &[u8]) -> bool {
-    let difference = one
-        .iter()
-        .zip(other)
-        .fold(0, |sum, (one, other)| sum | (one ^ other));
-    std::hint::black_box(difference) == 0 && other.len() == TAG_BYTES
 }
 
 /// An IPv4 address in its own form, also where the socket is IPv6.

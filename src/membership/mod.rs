@@ -3,6 +3,7 @@
 pub mod card;
 pub mod knock;
 pub mod links;
+mod tag;
 
 use crate::model::ids::{NodeId, OwnerId, Pin};
 use crate::model::time::Span;

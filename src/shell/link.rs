@@ -3,17 +3,12 @@
 //! Each end opens one stream. A frame is its length (u32, big endian) and 1 to 65,536 bytes; the
 //! first frame is the hello. A dialler's TLS is done before the listener has seen its certificate,
 //! so a link is up only once the other end's hello came.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the allowance of a flooding peer refills with time"
-)]
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use bytes::Bytes;
 use quinn::{Connection, RecvStream, SendStream, VarInt, WriteError};
@@ -21,20 +16,14 @@ use thiserror::Error;
 
 use crate::model::ids::{LinkNo, NodeId};
 use crate::shell::MeshSink;
+use crate::shell::frames::{Allowance, FRAME_BYTES_MAX, Frames, LENGTH_BYTES, framed, length};
 use crate::shell::silence::Held;
 
-/// Bytes of one frame, without its length.
-pub const FRAME_BYTES_MAX: usize = 64 * 1_024;
 /// Frames and bytes that may wait for a peer that reads slowly. Full: that link is closed.
 pub const QUEUED_FRAMES_MAX: usize = 1_024;
 pub const QUEUED_BYTES_MAX: usize = 1_024 * 1_024;
-/// Frames and datagrams a peer may send at once and in a second; beyond, its link is closed.
-pub const ALLOWANCE_MAX: u32 = 20_000;
-pub const ALLOWANCE_PER_MILLI: u32 = 20;
-
 /// What each end sends first.
 const HELLO: &[u8] = b"expressnet/1 hello";
-const LENGTH_BYTES: usize = 4;
 const READ_BYTES: usize = 16 * 1_024;
 
 /// Why a link ended.
@@ -101,19 +90,6 @@ struct Sending {
     waker: Option<Waker>,
 }
 
-/// Cuts a stream into frames.
-#[derive(Debug, Default)]
-struct Frames {
-    buffer: Vec<u8>,
-    start: usize,
-}
-
-#[derive(Debug)]
-struct Allowance {
-    left: Cell<u32>,
-    refilled: Cell<Instant>,
-}
-
 impl Link {
     /// Exchanges hellos; done when the other end has said that it let us in.
     pub(super) async fn open(
@@ -133,7 +109,7 @@ impl Link {
             frames: Frames::default(),
         };
         let hello = loop {
-            if let Some(frame) = receiving.frames.next()? {
+            if let Some(frame) = receiving.frames.next().map_err(LinkEnd::Frame)? {
                 break frame == HELLO;
             }
             receiving.read().await?;
@@ -232,7 +208,7 @@ impl Link {
                     Ok(Some(_)) if !self.allowance.take() => return LinkEnd::Flood,
                     Ok(Some(frame)) => sink.stream_frame(self.number, frame),
                     Ok(None) => break,
-                    Err(end) => return end,
+                    Err(length) => return LinkEnd::Frame(length),
                 }
             }
             if let Err(end) = receiving.read().await {
@@ -320,125 +296,5 @@ impl Sending {
             self.sent = 0;
         }
         Poll::Pending
-    }
-}
-
-impl Frames {
-    /// Returns the next whole frame, or `None` until more bytes came.
-    fn next(&mut self) -> Result<Option<&[u8]>, LinkEnd> {
-        let rest = &self.buffer[self.start..];
-        let whole = match rest.split_first_chunk::<LENGTH_BYTES>() {
-            Some((length, body)) => {
-                let length = u32::from_be_bytes(*length);
-                let len = usize::try_from(length).unwrap_or(usize::MAX);
-                if len == 0 || len > FRAME_BYTES_MAX {
-                    return Err(LinkEnd::Frame(length));
-                }
-                (body.len() >= len).then_some(len)
-            }
-            None => None,
-        };
-        let Some(len) = whole else {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-            return Ok(None);
-        };
-        let from = self.start + LENGTH_BYTES;
-        self.start = from + len;
-        Ok(Some(&self.buffer[from..self.start]))
-    }
-}
-
-impl Allowance {
-    fn new() -> Self {
-        Self {
-            left: Cell::new(ALLOWANCE_MAX),
-            refilled: Cell::new(Instant::now()),
-        }
-    }
-
-    /// Takes one; the clock is read only when nothing seems left.
-    fn take(&self) -> bool {
-        if self.left.get() == 0 {
-            let passed = u32::try_from(self.refilled.get().elapsed().as_millis());
-            let earned = passed
-                .unwrap_or(u32::MAX)
-                .saturating_mul(ALLOWANCE_PER_MILLI);
-            self.left.set(earned.min(ALLOWANCE_MAX));
-            self.refilled.set(Instant::now());
-        }
-        let left = self.left.get();
-        self.left.set(left.saturating_sub(1));
-        left > 0
-    }
-}
-
-fn framed(bytes: &[u8]) -> Vec<u8> {
-    [&length(bytes)[..], bytes].concat()
-}
-
-fn length(bytes: &[u8]) -> [u8; LENGTH_BYTES] {
-    u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(chunks: &[&[u8]], expected: &[&[u8]], bad: Option<u32>) {
-        let mut frames = Frames::default();
-        let mut seen = Vec::new();
-        for chunk in chunks {
-            frames.buffer.extend_from_slice(chunk);
-            loop {
-                match frames.next() {
-                    Ok(Some(frame)) => seen.push(frame.to_vec()),
-                    Ok(None) => break,
-                    Err(LinkEnd::Frame(length)) => {
-                        assert_eq!(Some(length), bad);
-                        return assert_eq!(seen, expected);
-                    }
-                    Err(end) => panic!("{end}"),
-                }
-            }
-        }
-        assert_eq!(
-            (seen.as_slice(), bad),
-            (
-                &expected
-                    .iter()
-                    .map(|frame| frame.to_vec())
-                    .collect::<Vec<_>>()[..],
-                None
-            )
-        );
-    }
-
-    #[test]
-    fn a_stream_is_cut_into_frames_wherever_it_was_cut_before() {
-        check(&[b"\0\0\0\x01a\0\0\0\x02bc"], &[b"a", b"bc"], None);
-        check(
-            &[b"\0\0", b"\0\x01", b"a\0\0\0\x02b", b"c\0"],
-            &[b"a", b"bc"],
-            None,
-        );
-        check(&[b""], &[], None);
-    }
-
-    #[test]
-    fn an_empty_or_too_long_frame_is_refused_before_its_bytes_are_awaited() {
-        check(&[b"\0\0\0\0"], &[], Some(0));
-        check(&[b"\0\0\0\x01a\xFF\xFF\xFF\xFF"], &[b"a"], Some(u32::MAX));
-        check(&[&65_537u32.to_be_bytes()], &[], Some(65_537));
-        check(&[&65_536u32.to_be_bytes()], &[], None);
-    }
-
-    #[test]
-    fn an_allowance_ends_and_refills() {
-        let allowance = Allowance::new();
-        let taken = (0..10 * ALLOWANCE_MAX)
-            .take_while(|_| allowance.take())
-            .count();
-        assert!(taken >= ALLOWANCE_MAX as usize && taken < 10 * ALLOWANCE_MAX as usize);
     }
 }

@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use quinn::{Connection, Endpoint, Incoming, TransportConfig, VarInt};
 use rustls::pki_types::CertificateDer;
+use tokio::sync::Notify;
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::membership::knock::KnockStats;
 use crate::membership::links::PEERS_MAX;
@@ -43,6 +44,8 @@ pub const HANDSHAKES_MAX: usize = 16;
 pub const CONNECTIONS_PER_PEER_MAX: usize = 4;
 /// How long `stop` waits for goodbyes to leave.
 const STOP_DEADLINE: Duration = Duration::from_secs(1);
+/// QUIC's own task lets go of the socket a moment after its last handle.
+const RELEASE_POLL: Duration = Duration::from_millis(1);
 
 /// A handle of the mesh; clones are the same mesh.
 #[derive(Clone)]
@@ -82,6 +85,8 @@ struct Inner {
     dialling: RefCell<BTreeSet<NodeId>>,
     handshakes: RefCell<BTreeMap<NodeId, usize>>,
     last_link: Cell<LinkNo>,
+    tasks: Cell<usize>,
+    task_ended: Notify,
     stats: Cell<MeshStats>,
     sink: Rc<dyn MeshSink>,
 }
@@ -119,19 +124,21 @@ impl Mesh {
             dialling: RefCell::default(),
             handshakes: RefCell::default(),
             last_link: Cell::default(),
+            tasks: Cell::default(),
+            task_ended: Notify::new(),
             stats: Cell::default(),
             sink,
         });
         let mesh = Self { inner };
         mesh.set_peers(peers);
-        spawn_local(Rc::clone(&mesh.inner).accept());
+        mesh.inner.spawn(Inner::accept);
         Ok(mesh)
     }
 
     /// Dials a peer at its addresses in order.
     pub fn dial(&self, peer: NodeId) {
         if self.inner.dialling.borrow_mut().insert(peer) {
-            spawn_local(Rc::clone(&self.inner).dial(peer));
+            self.inner.spawn(move |inner| inner.dial(peer));
         }
     }
 
@@ -237,23 +244,27 @@ impl Mesh {
         }
     }
 
-    /// Closes every link and the endpoint; when done, the address is free again.
+    /// Closes every link and the endpoint and waits until all of it was told to the sink. If this
+    /// was the last handle, the address is free again afterwards.
     pub async fn stop(self) {
         let inner = self.inner;
         inner.endpoint.close(VarInt::from_u32(0), b"");
-        let socket = Arc::downgrade(&inner.socket);
-        let goodbye = async {
+        let goodbye = async move {
             inner.endpoint.wait_idle().await;
-            while Rc::strong_count(&inner) > 1 {
-                tokio::task::yield_now().await;
+            while inner.tasks.get() > 0 {
+                inner.task_ended.notified().await;
+            }
+            let socket = Arc::downgrade(&inner.socket);
+            if Rc::strong_count(&inner) > 1 {
+                return;
             }
             drop(inner);
             while socket.strong_count() > 0 {
-                tokio::task::yield_now().await;
+                sleep(RELEASE_POLL).await;
             }
         };
         if timeout(STOP_DEADLINE, goodbye).await.is_err() {
-            tracing::debug!("the mesh's socket is still in use");
+            tracing::debug!("the mesh did not end in time");
         }
     }
 }
@@ -269,6 +280,21 @@ impl fmt::Debug for Mesh {
 }
 
 impl Inner {
+    /// Starts a task of the mesh; `stop` waits for it.
+    fn spawn<F>(self: &Rc<Self>, task: impl FnOnce(Rc<Self>) -> F)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        self.tasks.set(self.tasks.get() + 1);
+        let inner = Rc::clone(self);
+        let running = task(Rc::clone(self));
+        spawn_local(async move {
+            running.await;
+            inner.tasks.set(inner.tasks.get() - 1);
+            inner.task_ended.notify_one();
+        });
+    }
+
     async fn dial(self: Rc<Self>, peer: NodeId) {
         let listed = self.peers.borrow().get(&peer).cloned();
         let addresses = listed.as_ref().map_or(&[][..], |listed| &listed.addresses);
@@ -325,7 +351,7 @@ impl Inner {
             match self.gate.peer_at(incoming.remote_address()) {
                 Some(peer) if under_way < HANDSHAKES_MAX && self.has_room(peer) => {
                     *self.handshakes.borrow_mut().entry(peer).or_default() += 1;
-                    spawn_local(Rc::clone(&self).welcome(incoming, peer));
+                    self.spawn(move |inner| inner.welcome(incoming, peer));
                 }
                 Some(_) | None => {
                     self.count(|stats| stats.crowded += 1);

@@ -3,6 +3,7 @@
 //! One core thread runs a current_thread runtime. Its tasks (links, feeds, order connections) call
 //! straight into the driver through the sinks below: no channel lies between bytes and decision.
 
+pub mod frames;
 pub mod identity;
 pub mod link;
 pub mod mesh;

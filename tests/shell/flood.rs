@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use expressnet::model::ids::LinkNo;
-use expressnet::shell::link::{ALLOWANCE_MAX, QUEUED_BYTES_MAX, SendError};
+use expressnet::shell::frames::ALLOWANCE_MAX;
+use expressnet::shell::link::{QUEUED_BYTES_MAX, SendError};
 use expressnet::shell::mesh::HANDSHAKE_DEADLINE;
 use expressnet::shell::quic::{SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use quinn::{RecvStream, SendStream};
@@ -193,7 +194,10 @@ fn attack_19_who_sends_more_than_its_allowance_is_closed() {
             loop {
                 match scene.victim.sink.next().await {
                     Event::Frame(..) => frames += 1,
-                    other => break (frames, other),
+                    other @ (Event::Up(..)
+                    | Event::Down(_)
+                    | Event::DialFailed(_)
+                    | Event::Datagram(..)) => break (frames, other),
                 }
             }
         };

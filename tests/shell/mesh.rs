@@ -266,6 +266,30 @@ fn attack_11_there_are_no_tickets_and_no_early_data() {
 }
 
 #[test]
+fn control_11_the_same_dialler_gets_a_ticket_where_tickets_are_given() {
+    run(async {
+        let (home, robbed) = (Home::new(), Home::new());
+        let mut tls = server(genuine(&home));
+        tls.max_early_data_size = u32::MAX;
+        let giving = Attacker::new(&home, &robbed, Some(tls));
+        let dialler = Attacker::new(&robbed, &home, None);
+        let address = giving.endpoint.local_addr().unwrap();
+        let tls = client(Some(genuine(&robbed)));
+        let dialling = dialler.enter(tls.clone(), home.id(), address);
+        let (entered, _answered) = tokio::join!(dialling, giving.answer(robbed.id()));
+        let entered = entered.unwrap();
+        let dial = || {
+            let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls.clone()).unwrap();
+            let config = quinn::ClientConfig::new(Arc::new(crypto));
+            let dialled = dialler.endpoint.connect_with(config, address, "expressnet");
+            dialled.unwrap().into_0rtt().is_ok()
+        };
+        until(dial).await;
+        drop(entered);
+    });
+}
+
+#[test]
 fn attack_11_every_default_that_would_be_unsafe_is_closed() {
     let transport = format!("{:?}", quic::transport());
     for setting in [
@@ -376,6 +400,11 @@ fn frames_and_datagrams_arrive_in_both_directions_and_the_rtt_is_known() {
     run(async {
         let (one, two) = pair();
         let (at_one, at_two) = linked(&one, &two).await;
+        assert_eq!(
+            two.mesh.stats().retries,
+            1,
+            "the address was not proven first"
+        );
         let longest = vec![7; 64 * 1024];
         one.mesh.send_stream(at_one, &longest).unwrap();
         assert_eq!(two.sink.next().await, Event::Frame(at_two, longest));

@@ -1,6 +1,7 @@
 //! Strangers get exactly no byte. The control is a stock endpoint, which does answer the same, and
 //! a member, who is answered by the same node meanwhile.
 
+use std::cell::Cell;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -191,7 +192,17 @@ fn a_captured_knock_is_worth_nothing_from_another_address() {
         drop(dialled);
 
         tap.send_all(&node, std::iter::once(captured.clone())).await;
-        until(|| tap.received() > 0).await;
+        let answered = Cell::new(0);
+        until(|| {
+            answered.set(answered.get() + tap.received());
+            answered.get() > 0
+        })
+        .await;
+        assert!(
+            answered.get() <= 3 * len,
+            "attack 16: amplified to {}",
+            answered.get()
+        );
         let replayer = Stranger::new();
         replayer
             .send_all(&node, (0..100).map(|_| captured.clone()))

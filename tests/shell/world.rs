@@ -133,10 +133,11 @@ impl Recorder {
     }
 
     pub(super) async fn up(&self) -> (NodeId, LinkNo) {
-        match self.next().await {
-            Event::Up(peer, link, _) => (peer, link),
-            other => panic!("{other:?} instead of a link"),
-        }
+        let event = self.next().await;
+        let Event::Up(peer, link, _) = event else {
+            panic!("{event:?} instead of a link");
+        };
+        (peer, link)
     }
 
     pub(super) fn is_empty(&self) -> bool {
