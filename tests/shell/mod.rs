@@ -8,6 +8,7 @@ mod attacker;
 mod flood;
 mod identity;
 mod mesh;
+mod pinned_tls;
 mod silence;
 mod simultaneous;
 mod world;
