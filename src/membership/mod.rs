@@ -1,7 +1,9 @@
 //! Who is known: identities, owners, cards, pins, and the list of nodes by round-trip time.
 
 pub mod card;
+pub mod knock;
 pub mod links;
+mod tag;
 
 use crate::model::ids::{NodeId, OwnerId, Pin};
 use crate::model::time::Span;

@@ -3,12 +3,15 @@
 //! One core thread runs a current_thread runtime. Its tasks (links, feeds, order connections) call
 //! straight into the driver through the sinks below: no channel lies between bytes and decision.
 
-pub mod clock;
-pub mod feed;
-pub mod orders;
-mod queries;
-pub mod ticks;
-pub mod venue_server;
+pub mod frames;
+pub mod identity;
+pub mod link;
+pub mod mesh;
+pub mod peers;
+pub mod pinned_tls;
+pub mod private_file;
+pub mod quic;
+pub mod silence;
 
 use crate::model::ids::{LinkNo, NodeId, RequestNo};
 use crate::model::instrument::VenueId;

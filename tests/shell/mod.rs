@@ -1,4 +1,14 @@
-<<<<<<< HEAD
-//! Tests against real sockets.
+//! Tests against real sockets, files and clocks.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "real sockets need real clocks and tasks"
+)]
 
-mod venue;
+mod attacker;
+mod flood;
+mod identity;
+mod mesh;
+mod pinned_tls;
+mod silence;
+mod simultaneous;
+mod world;

@@ -1,0 +1,154 @@
+//! Cuts a link's stream into frames and counts what a peer may still send.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the allowance of a flooding peer refills with time"
+)]
+
+use std::cell::Cell;
+use std::time::Instant;
+
+/// Bytes of one frame, without its length.
+pub const FRAME_BYTES_MAX: usize = 64 * 1_024;
+/// Frames and datagrams a peer may send at once and in a second; beyond, its link is closed.
+pub const ALLOWANCE_MAX: u32 = 20_000;
+pub const ALLOWANCE_PER_MILLI: u32 = 20;
+
+pub(super) const LENGTH_BYTES: usize = 4;
+
+/// Cuts a stream into frames.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    pub(super) buffer: Vec<u8>,
+    start: usize,
+}
+
+/// What a peer may still send.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    left: Cell<u32>,
+    refilled: Cell<Instant>,
+}
+
+impl Frames {
+    /// Returns the next whole frame, or `None` until more bytes came.
+    ///
+    /// # Errors
+    /// The length that no frame has.
+    pub(super) fn next(&mut self) -> Result<Option<&[u8]>, u32> {
+        let rest = &self.buffer[self.start..];
+        let whole = match rest.split_first_chunk::<LENGTH_BYTES>() {
+            Some((length, body)) => {
+                let length = u32::from_be_bytes(*length);
+                let len = usize::try_from(length).unwrap_or(usize::MAX);
+                if len == 0 || len > FRAME_BYTES_MAX {
+                    return Err(length);
+                }
+                (body.len() >= len).then_some(len)
+            }
+            None => None,
+        };
+        let Some(len) = whole else {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+            return Ok(None);
+        };
+        let from = self.start + LENGTH_BYTES;
+        self.start = from + len;
+        Ok(Some(&self.buffer[from..self.start]))
+    }
+}
+
+impl Allowance {
+    pub(super) fn new() -> Self {
+        Self {
+            left: Cell::new(ALLOWANCE_MAX),
+            refilled: Cell::new(Instant::now()),
+        }
+    }
+
+    /// Takes one; the clock is read only when nothing seems left.
+    pub(super) fn take(&self) -> bool {
+        if self.left.get() == 0 {
+            let passed = u32::try_from(self.refilled.get().elapsed().as_millis());
+            let earned = passed
+                .unwrap_or(u32::MAX)
+                .saturating_mul(ALLOWANCE_PER_MILLI);
+            self.left.set(earned.min(ALLOWANCE_MAX));
+            self.refilled.set(Instant::now());
+        }
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(1));
+        left > 0
+    }
+}
+
+/// Returns a frame as it goes on the stream.
+pub(super) fn framed(bytes: &[u8]) -> Vec<u8> {
+    [&length(bytes)[..], bytes].concat()
+}
+
+/// Returns what stands before a frame.
+pub(super) fn length(bytes: &[u8]) -> [u8; LENGTH_BYTES] {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(chunks: &[&[u8]], expected: &[&[u8]], bad: Option<u32>) {
+        let mut frames = Frames::default();
+        let mut seen = Vec::new();
+        for chunk in chunks {
+            frames.buffer.extend_from_slice(chunk);
+            loop {
+                match frames.next() {
+                    Ok(Some(frame)) => seen.push(frame.to_vec()),
+                    Ok(None) => break,
+                    Err(length) => {
+                        assert_eq!(Some(length), bad);
+                        return assert_eq!(seen, expected);
+                    }
+                }
+            }
+        }
+        assert_eq!(
+            (seen.as_slice(), bad),
+            (
+                &expected
+                    .iter()
+                    .map(|frame| frame.to_vec())
+                    .collect::<Vec<_>>()[..],
+                None
+            )
+        );
+    }
+
+    #[test]
+    fn a_stream_is_cut_into_frames_wherever_it_was_cut_before() {
+        check(&[b"\0\0\0\x01a\0\0\0\x02bc"], &[b"a", b"bc"], None);
+        check(
+            &[b"\0\0", b"\0\x01", b"a\0\0\0\x02b", b"c\0"],
+            &[b"a", b"bc"],
+            None,
+        );
+        check(&[b""], &[], None);
+    }
+
+    #[test]
+    fn an_empty_or_too_long_frame_is_refused_before_its_bytes_are_awaited() {
+        check(&[b"\0\0\0\0"], &[], Some(0));
+        check(&[b"\0\0\0\x01a\xFF\xFF\xFF\xFF"], &[b"a"], Some(u32::MAX));
+        check(&[&65_537u32.to_be_bytes()], &[], Some(65_537));
+        check(&[&65_536u32.to_be_bytes()], &[], None);
+    }
+
+    #[test]
+    fn an_allowance_ends_and_refills() {
+        let allowance = Allowance::new();
+        let taken = (0..10 * ALLOWANCE_MAX)
+            .take_while(|_| allowance.take())
+            .count();
+        assert!(taken >= ALLOWANCE_MAX as usize && taken < 10 * ALLOWANCE_MAX as usize);
+    }
+}
