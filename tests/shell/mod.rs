@@ -11,4 +11,5 @@ mod mesh;
 mod pinned_tls;
 mod silence;
 mod simultaneous;
+mod venue;
 mod world;
