@@ -218,8 +218,7 @@ impl<'a> Cursor<'a> {
         if digits.is_empty() {
             return Err(self.fault(GrammarFault::Amount));
         }
-        let units =
-            parse_decimal(digits).map_err(|_| self.fault_at(start, GrammarFault::Range))?;
+        let units = parse_decimal(digits).map_err(|_| self.fault_at(start, GrammarFault::Range))?;
         if units == 0 {
             return Err(self.fault_at(start, GrammarFault::Range));
         }

@@ -87,7 +87,9 @@ impl OfferId {
 
 impl NodeId {
     pub fn parse(text: &str) -> Option<Self> {
-        Uuid::try_parse(text).ok().map(|uuid| Self(*uuid.as_bytes()))
+        Uuid::try_parse(text)
+            .ok()
+            .map(|uuid| Self(*uuid.as_bytes()))
     }
 }
 
@@ -146,7 +148,9 @@ uuid_text!(NodeId);
 uuid_text!(OfferId);
 hex_text!(Pin);
 hex_text!(OwnerId);
-counted!(MatchId, EnvelopeId, OrderId, PlanId, LinkNo, CommitNo, RequestNo, CommandNo);
+counted!(
+    MatchId, EnvelopeId, OrderId, PlanId, LinkNo, CommitNo, RequestNo, CommandNo
+);
 
 #[cfg(test)]
 mod tests {

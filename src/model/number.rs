@@ -280,7 +280,10 @@ mod tests {
         let price = Price(33_333_333);
         assert_eq!(price.total_floor(Quantity(2)).0, 0);
         assert_eq!(price.total_ceil(Quantity(2)).0, 1);
-        assert_eq!(Quantity::whole(500).bought_at(Price::whole(100)), Quantity::whole(5));
+        assert_eq!(
+            Quantity::whole(500).bought_at(Price::whole(100)),
+            Quantity::whole(5)
+        );
         assert_eq!(Quantity(10_789).ppm_ceil(6_000).0, 65);
     }
 }

@@ -12,9 +12,16 @@ use crate::venue::Asked;
 #[derive(Clone, Debug)]
 pub enum Input<'a> {
     /// A venue's feed is connected; nothing was subscribed yet.
-    FeedUp { venue: VenueId },
-    FeedDown { venue: VenueId },
-    FeedFrame { venue: VenueId, bytes: &'a [u8] },
+    FeedUp {
+        venue: VenueId,
+    },
+    FeedDown {
+        venue: VenueId,
+    },
+    FeedFrame {
+        venue: VenueId,
+        bytes: &'a [u8],
+    },
     /// A venue answered a request, or did not.
     VenueReply {
         venue: VenueId,
@@ -28,14 +35,28 @@ pub enum Input<'a> {
         link: LinkNo,
         direction: Direction,
     },
-    LinkDown { link: LinkNo },
-    DialFailed { peer: NodeId },
-    LinkStream { link: LinkNo, bytes: &'a [u8] },
-    LinkDatagram { link: LinkNo, bytes: &'a [u8] },
+    LinkDown {
+        link: LinkNo,
+    },
+    DialFailed {
+        peer: NodeId,
+    },
+    LinkStream {
+        link: LinkNo,
+        bytes: &'a [u8],
+    },
+    LinkDatagram {
+        link: LinkNo,
+        bytes: &'a [u8],
+    },
     /// Everything journalled up to here is on disk.
-    Committed { commit: CommitNo },
+    Committed {
+        commit: CommitNo,
+    },
     /// The store cannot write. Nothing after this is durable.
-    StoreFailed { why: &'a str },
+    StoreFailed {
+        why: &'a str,
+    },
     Command {
         number: CommandNo,
         command: Command,
@@ -47,7 +68,10 @@ pub enum Input<'a> {
 /// What came of a request to a venue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome<'a> {
-    Reply { status: u16, body: &'a [u8] },
+    Reply {
+        status: u16,
+        body: &'a [u8],
+    },
     /// The request never left this machine.
     NotSent,
     /// It may have arrived: timeout, reset, body too large.

@@ -61,5 +61,8 @@ pub enum RulePrice {
     Fixed(Price),
     /// Follows the node's own book: the price at which the given currency could be sold there
     /// (or bought, where it is the quote), less the spread. A stale book gives no answer.
-    Book { market: Market, spread_ppm: u32 },
+    Book {
+        market: Market,
+        spread_ppm: u32,
+    },
 }

@@ -233,11 +233,8 @@ pub trait Server: fmt::Debug {
     fn handle_stream_closed(&mut self, stream: StreamNo);
 
     /// Does what is due by `now` (history, seeded flow, lag queue, faults) and says when to call again.
-    fn handle_deadline(
-        &mut self,
-        now: Time,
-        push: &mut dyn FnMut(StreamNo, &[u8]),
-    ) -> Option<Time>;
+    fn handle_deadline(&mut self, now: Time, push: &mut dyn FnMut(StreamNo, &[u8]))
+    -> Option<Time>;
 
     /// Returns the streams to close since the last call (disconnect fault).
     fn poll_closed(&mut self) -> Option<StreamNo>;
