@@ -2,7 +2,9 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "a helper that cannot go on fails its test"
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on stops, and tests of the shell read clocks and start threads"
 )]
 
 mod config;
+mod shell;

@@ -3,6 +3,9 @@
 //! One core thread runs a current_thread runtime. Its tasks (links, feeds, order connections) call
 //! straight into the driver through the sinks below: no channel lies between bytes and decision.
 
+pub mod control;
+pub mod store;
+
 use crate::model::ids::{LinkNo, NodeId, RequestNo};
 use crate::model::instrument::VenueId;
 use crate::node::input::{Direction, Outcome};
