@@ -6,5 +6,17 @@
     reason = "a test that cannot go on stops, and tests of the shell read clocks and start threads"
 )]
 
+mod cli;
 mod config;
 mod shell;
+
+use std::fs;
+use std::path::PathBuf;
+
+/// Makes an empty folder for one test.
+fn home(name: &str) -> PathBuf {
+    let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    drop(fs::remove_dir_all(&home));
+    fs::create_dir_all(&home).unwrap();
+    home
+}

@@ -20,14 +20,16 @@ pub struct Args {
 pub fn run(home: &Home, args: &Args) -> Result<Exit, CliError> {
     let config = home.config()?.config;
     let identity = Identity::open(&home.path).map_err(anyhow::Error::from)?;
-    let card = identity.card(&config.name, &config.advertise);
+    let card = identity
+        .card(&config.name, &config.advertise)
+        .map_err(anyhow::Error::from)?;
     if !args.format.json {
         screen::line(&card)?;
         return Ok(Exit::Done);
     }
     let shown = serde_json::json!({
         "schema": 1,
-        "node": identity.node().to_string(),
+        "node": identity.node_id().to_string(),
         "name": config.name,
         "card": card,
     });

@@ -18,28 +18,36 @@ pub const TEMPLATE: &str = include_str!("../../config/node.toml");
 /// Arguments of `init`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  expressnet init\n  expressnet init --home tokyo --owner owner.key"
+    after_help = "Examples:\n  expressnet init\n  expressnet init --home osaka --owner tokyo/owner.key"
 )]
 pub struct Args {
-    /// The owner's key file, for a further node of the same owner; without it an owner is made.
-    #[arg(long, value_name = "FILE")]
+    /// For a further node of an owner: the owner.key of another home, copied into this one.
+    #[arg(long, value_name = "FILE", conflicts_with = "vouched")]
     pub owner: Option<PathBuf>,
+    /// As --owner, but the key only signs and is not kept here; this node cannot vouch for others.
+    #[arg(long, value_name = "FILE")]
+    pub vouched: Option<PathBuf>,
 }
 
-/// Makes the home. What exists already is never overwritten.
+/// Makes what the home lacks. What exists already is never overwritten.
 ///
 /// # Errors
-/// The home has a configuration already, or cannot be written.
+/// The home is complete already (exit 5), or cannot be written.
 pub fn run(home: &Home, args: &Args) -> Result<Exit, CliError> {
     make_folder(&home.path)?;
-    write_config(&home.config_file())?;
-    screen::line(&format!("wrote {}", home.config_file().display()))?;
-    let owner = match &args.owner {
-        Some(file) => OwnerSource::File(file.clone()),
-        None => OwnerSource::New,
+    let file = home.config_file();
+    let is_new = write_config(&file)?;
+    let wrote = if is_new { "wrote" } else { "kept" };
+    screen::line(&format!("{wrote} {}", file.display()))?;
+    let owner = match (&args.owner, &args.vouched) {
+        (Some(file), _) => OwnerSource::Copied(file),
+        (None, Some(file)) => OwnerSource::Vouched(file),
+        (None, None) => OwnerSource::New,
     };
-    let identity = Identity::create(&home.path, &owner).map_err(anyhow::Error::from)?;
-    screen::line(&format!("made node {}", identity.node()))?;
+    let exit = if is_new { Exit::Failed } else { Exit::Refused };
+    let identity =
+        Identity::create(&home.path, owner).map_err(|error| CliError::new(exit, error))?;
+    screen::line(&format!("made node {}", identity.node_id()))?;
     screen::line("next: expressnet config check, then expressnet run")?;
     Ok(Exit::Done)
 }
@@ -56,21 +64,18 @@ fn make_folder(path: &Path) -> Result<(), CliError> {
     Ok(())
 }
 
-fn write_config(path: &Path) -> Result<(), CliError> {
+/// Returns false where there is a configuration already.
+fn write_config(path: &Path) -> Result<bool, CliError> {
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path);
     let mut file = match file {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let path = path.display();
-            let text = format!("{path} exists and is left as it is; name another home with --home");
-            return Err(CliError::refused(text));
-        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
         file => file.with_context(|| format!("{}: cannot be written", path.display()))?,
     };
     file.write_all(TEMPLATE.as_bytes())?;
     file.sync_all()?;
-    Ok(())
+    Ok(true)
 }

@@ -4,7 +4,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::home::Home;
 use crate::cli::node;
 use crate::cli::screen::{self, Format};
-use crate::cli::standin::PeersFile;
+use crate::cli::standin::{Identity, PeerList};
 use crate::model::ids::NodeId;
 use crate::node::command::{PeerCard, Request};
 use crate::node::report::{PeerStatus, Peers, SCHEMA};
@@ -47,7 +47,7 @@ pub fn run(home: &Home, args: &Args) -> Result<Exit, CliError> {
 }
 
 fn add(home: &Home, line: &str, trust: u8) -> Result<Exit, CliError> {
-    let mut peers = PeersFile::open(&home.path).map_err(anyhow::Error::from)?;
+    let mut peers = open(home)?;
     let peer = peers.add(line.trim(), trust).map_err(anyhow::Error::from)?;
     screen::line(&format!(
         "listed {} {} with trust {trust}",
@@ -59,13 +59,16 @@ fn add(home: &Home, line: &str, trust: u8) -> Result<Exit, CliError> {
 
 fn remove(home: &Home, id: &str) -> Result<Exit, CliError> {
     let id = NodeId::parse(id).ok_or_else(|| CliError::usage(format!("`{id}` is not a UUID")))?;
-    let mut peers = PeersFile::open(&home.path).map_err(anyhow::Error::from)?;
-    if !peers.remove(id).map_err(anyhow::Error::from)? {
-        return Err(CliError::failed(format!("{id} is not on the list")));
-    }
-    screen::line(&format!("removed {id}"))?;
+    let mut peers = open(home)?;
+    let peer = peers.remove(id).map_err(anyhow::Error::from)?;
+    screen::line(&format!("removed {id} {}", peer.name))?;
     let id = id.to_string();
     tell(home, &Request::PeerRemoved { id })
+}
+
+fn open(home: &Home) -> Result<PeerList, CliError> {
+    let own = Identity::open(&home.path).map_err(anyhow::Error::from)?;
+    Ok(PeerList::open(&home.path, own.node_id()).map_err(anyhow::Error::from)?)
 }
 
 /// Tells a running node; one that does not run reads the list when it starts.
@@ -90,8 +93,8 @@ fn list(home: &Home, format: Format) -> Result<Exit, CliError> {
 }
 
 fn from_file(home: &Home) -> Result<Peers, CliError> {
-    let file = PeersFile::open(&home.path).map_err(anyhow::Error::from)?;
-    let peers = file.list().iter().map(|peer| PeerStatus {
+    let file = open(home)?;
+    let peers = file.list().map(|peer| PeerStatus {
         id: peer.id.to_string(),
         name: peer.name.clone(),
         trust: peer.trust,

@@ -1,9 +1,10 @@
 //! Stand-ins for parts of the program that are built elsewhere: identity, peers, dialects.
 //!
-//! Nothing else in `cli` knows of them but through these names.
+//! The names and signatures are those of `shell::identity`, `shell::peers` and `venue::registry`, so
+//! that each item here can become a `pub use`. Nothing else in `cli` reaches them another way.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use thiserror::Error;
 
@@ -45,12 +46,14 @@ pub fn dialects() -> Vec<KnownCard> {
 }
 
 /// Where the owner's key comes from when an identity is made.
-#[derive(Clone, Debug)]
-pub enum OwnerSource {
-    /// A new owner is made.
+#[derive(Clone, Copy, Debug)]
+pub enum OwnerSource<'a> {
+    /// A new owner: the key is made and kept in this home.
     New,
-    /// The owner's key lies in this file.
-    File(PathBuf),
+    /// The `owner.key` of another home is copied here.
+    Copied(&'a Path),
+    /// The `owner.key` of another home vouches for this node and is not kept here.
+    Vouched(&'a Path),
 }
 
 /// Why there is no identity or list of peers.
@@ -65,7 +68,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    pub fn create(_home: &Path, _owner: &OwnerSource) -> Result<Self, NotBuilt> {
+    pub fn create(_home: &Path, _owner: OwnerSource<'_>) -> Result<Self, NotBuilt> {
         Err(NotBuilt)
     }
 
@@ -73,24 +76,24 @@ impl Identity {
         Err(NotBuilt)
     }
 
-    pub fn node(&self) -> NodeId {
+    pub fn node_id(&self) -> NodeId {
         self.node
     }
 
     /// Returns the line that a peer's owner needs.
-    pub fn card(&self, name: &str, addresses: &[SocketAddr]) -> String {
-        format!("{} {name} {addresses:?}", self.node)
+    pub fn card(&self, _name: &str, _addresses: &[SocketAddr]) -> Result<String, NotBuilt> {
+        Err(NotBuilt)
     }
 }
 
 /// The list of peers in a home.
 #[derive(Debug)]
-pub struct PeersFile {
+pub struct PeerList {
     peers: Vec<Peer>,
 }
 
-impl PeersFile {
-    pub fn open(_home: &Path) -> Result<Self, NotBuilt> {
+impl PeerList {
+    pub fn open(_home: &Path, _own: NodeId) -> Result<Self, NotBuilt> {
         Err(NotBuilt)
     }
 
@@ -99,12 +102,12 @@ impl PeersFile {
         Err(NotBuilt)
     }
 
-    /// Removes a peer and writes the file; returns false where it is not listed.
-    pub fn remove(&mut self, _id: NodeId) -> Result<bool, NotBuilt> {
+    /// Removes a peer and writes the file.
+    pub fn remove(&mut self, _id: NodeId) -> Result<Peer, NotBuilt> {
         Err(NotBuilt)
     }
 
-    pub fn list(&self) -> &[Peer] {
-        &self.peers
+    pub fn list(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter()
     }
 }

@@ -20,7 +20,7 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
-use crate::shell::home;
+use crate::home;
 
 #[test]
 fn an_answer_of_several_lines_comes_whole() {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use expressnet::model::ids::CommitNo;
 use expressnet::shell::store::{AppendError, Crash, Progress, RECORD_BYTES_MAX, Store, StoreError};
 
-use crate::shell::home;
+use crate::home;
 
 #[test]
 fn what_is_durable_is_read_back_in_order() {
