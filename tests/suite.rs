@@ -1,7 +1,22 @@
 //! All integration tests, one binary; folders mirror `src`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on stops, and tests of the shell read clocks and start threads"
+)]
 
-mod membership;
+mod cli;
+mod config;
 mod shell;
-mod venue;
+
+use std::fs;
+use std::path::PathBuf;
+
+/// Makes an empty folder for one test.
+fn home(name: &str) -> PathBuf {
+    let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    drop(fs::remove_dir_all(&home));
+    fs::create_dir_all(&home).unwrap();
+    home
+}

@@ -3,6 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use toml::de::DeTable;
+
+use crate::config::fault::{ConfigFaults, Fault};
+use crate::config::raw::{Reader, Resolved, document};
+use crate::config::{legs, limits, node, offers, venues};
 use crate::model::currency::Currency;
 use crate::model::instrument::{Pair, VenueId};
 use crate::model::market::Rules;
@@ -26,6 +31,86 @@ pub struct Config {
     pub risk: risk::Settings,
     pub execution: execution::Settings,
     pub offer: offer::Settings,
+}
+
+/// What a file is checked against besides itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'k> {
+    pub dialects: &'k [KnownDialect],
+    /// Cores of this machine, for `places = "auto"`.
+    pub cores: u16,
+}
+
+/// One dialect that this binary speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownDialect {
+    pub name: &'static str,
+    pub rules: Rules,
+}
+
+/// A configuration with what its owner may want to know about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// Every key with its value and where that comes from.
+    pub resolved: Vec<Resolved>,
+    /// What is allowed but likely not meant.
+    pub warnings: Vec<Fault>,
+}
+
+impl Config {
+    /// Reads and checks a whole file; `file` is its name in faults.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, at once.
+    pub fn parse(text: &str, file: &str, known: &Known<'_>) -> Result<Self, ConfigFaults> {
+        Loaded::parse(text, file, known).map(|loaded| loaded.config)
+    }
+}
+
+impl Loaded {
+    /// Reads and checks a whole file and keeps where each value comes from.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, at once.
+    pub fn parse(text: &str, file: &str, known: &Known<'_>) -> Result<Self, ConfigFaults> {
+        let document = document(text, file)?;
+        let mut reader = Reader::new(text, file);
+        let config = read(&mut reader, document.get_ref(), known);
+        match config {
+            Some(config) if reader.faults.is_empty() => Ok(Self {
+                config,
+                resolved: reader.resolved,
+                warnings: ConfigFaults::sorted(reader.warnings).faults,
+            }),
+            Some(_) | None => Err(ConfigFaults::sorted(reader.faults)),
+        }
+    }
+}
+
+/// Reads every section, whatever is wrong with the ones before.
+fn read<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>, known: &Known<'_>) -> Option<Config> {
+    let root = reader.open("", table);
+    let node = node::read(reader, &root, known.cores);
+    let venues = venues::read(reader, &root, known);
+    let arbitrage = legs::read_arbitrage(reader, &root, &venues);
+    let risk = limits::read(reader, &root, &venues);
+    let execution = legs::read_execution(reader, &root, &venues);
+    let offer = offers::read(reader, &root, &venues);
+    let node = node?;
+    Some(Config {
+        name: node.name,
+        listen: node.listen,
+        advertise: node.advertise,
+        store: node.store,
+        trading: node.trading,
+        venues,
+        membership: node.membership,
+        arbitrage: arbitrage?,
+        risk,
+        execution: execution?,
+        offer: offer?,
+    })
 }
 
 /// Whether orders are real.

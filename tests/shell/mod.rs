@@ -1,15 +1,4 @@
-//! Tests against real sockets, files and clocks.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "real sockets need real clocks and tasks"
-)]
+//! The shell against the real world: files, sockets, processes.
 
-mod attacker;
-mod flood;
-mod identity;
-mod mesh;
-mod pinned_tls;
-mod silence;
-mod simultaneous;
-mod venue;
-mod world;
+mod control;
+mod store;

@@ -1,0 +1,159 @@
+//! Reads `[node]`, `[store]` and `[trading]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use toml::de::DeValue;
+
+use crate::config::ADDRESSES_MAX;
+use crate::config::checked::Trading;
+use crate::config::fault::Reason;
+use crate::config::raw::{Reader, Section};
+use crate::config::scalar;
+use crate::membership;
+use crate::model::time::Span;
+
+/// What the three sections say together.
+#[derive(Debug)]
+pub(super) struct NodePart {
+    pub(super) name: String,
+    pub(super) listen: SocketAddr,
+    pub(super) advertise: Vec<SocketAddr>,
+    pub(super) store: PathBuf,
+    pub(super) trading: Trading,
+    pub(super) membership: membership::Settings,
+}
+
+pub(super) fn read<'t>(
+    reader: &mut Reader<'t>,
+    root: &Section<'t>,
+    cores: u16,
+) -> Option<NodePart> {
+    let section = reader.section(root, "node");
+    let name = reader.value(&section, "name", label);
+    let mode = reader.value(&section, "mode", mode);
+    let listen = reader.value(&section, "listen", scalar::address);
+    let advertise = reader.list(&section, "advertise", ADDRESSES_MAX, scalar::address);
+    let places = reader.value(&section, "places", places);
+    let dedicated = reader.value(&section, "dedicated", scalar::boolean);
+    let redial_min = reader.value(&section, "redial_min", redial);
+    let redial_max = reader.value(&section, "redial_max", redial);
+    if redial_min > redial_max && redial_max.is_some() {
+        let why = "redial_min is longer than redial_max".to_owned();
+        let remedy = "let the waits grow from redial_min to redial_max";
+        reader.refuse_key(&section, "redial_min", Reason::Conflict { why, remedy });
+    }
+    let store = store(reader, root);
+    let trading = trading(reader, root);
+    mode?;
+    let places = match places? {
+        Places::Auto => membership::places(cores, dedicated?),
+        Places::Exactly(places) => places,
+    };
+    Some(NodePart {
+        name: name?,
+        listen: listen?,
+        advertise,
+        store: store?,
+        trading: trading?,
+        membership: membership::Settings {
+            places,
+            redial_min: redial_min?,
+            redial_max: redial_max?,
+        },
+    })
+}
+
+fn store<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Option<PathBuf> {
+    let section = reader.section(root, "store");
+    reader.value(&section, "file", path)
+}
+
+fn trading<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Option<Trading> {
+    let section = reader.section(root, "trading");
+    let live = reader.value(&section, "mode", |value| {
+        scalar::word(value, &[("paper", false), ("live", true)])
+    });
+    let capability = reader.value(&section, "capability", path);
+    match (live?, capability) {
+        (false, _) => Some(Trading::Paper),
+        (true, Some(capability)) => Some(Trading::Live { capability }),
+        (true, None) if section.get("capability").is_some() => None,
+        (true, None) => {
+            let why = "live trading needs a capability file".to_owned();
+            let remedy = "add capability = \"live.toml\", or keep mode = \"paper\"";
+            reader.refuse_key(&section, "capability", Reason::Conflict { why, remedy });
+            None
+        }
+    }
+}
+
+/// Reads a path below the home; it cannot lead out of it by `..`.
+pub(super) fn path(value: &DeValue<'_>) -> Result<PathBuf, Reason> {
+    let written = scalar::text(value)?;
+    let leaves = written.split('/').any(|part| part == "..");
+    if written.is_empty() || written.contains('\0') || leaves {
+        return Err(Reason::Value {
+            found: written.to_owned(),
+            wanted: "the path of a file, from the home or absolute, without `..`",
+            example: "\"journal.sqlite\"",
+        });
+    }
+    Ok(PathBuf::from(written))
+}
+
+/// How many places the owner wants on the node list.
+enum Places {
+    Auto,
+    Exactly(u16),
+}
+
+fn places(value: &DeValue<'_>) -> Result<Places, Reason> {
+    match value.as_str() {
+        Some("auto") => Ok(Places::Auto),
+        Some(found) => Err(Reason::Value {
+            found: found.to_owned(),
+            wanted: "\"auto\" or a whole number",
+            example: "places = 12",
+        }),
+        None => scalar::whole(value, 1, PLACES_MAX).map(Places::Exactly),
+    }
+}
+
+/// Links one core thread can serve.
+const PLACES_MAX: u16 = 256;
+
+fn redial(value: &DeValue<'_>) -> Result<Span, Reason> {
+    scalar::span(value, Span::secs(3_600))
+}
+
+fn mode(value: &DeValue<'_>) -> Result<(), Reason> {
+    match scalar::text(value)? {
+        "dark" => Ok(()),
+        found @ ("open" | "mixed") => Err(Reason::Conflict {
+            why: format!("mode `{found}` is not built into this version"),
+            remedy: "write \"dark\": only listed nodes exist for this one",
+        }),
+        found => Err(Reason::Unknown {
+            what: "mode",
+            found: found.to_owned(),
+            known: vec!["dark".to_owned()],
+        }),
+    }
+}
+
+/// Reads the label of the card: printable, without what would break a line of text.
+fn label(value: &DeValue<'_>) -> Result<String, Reason> {
+    let written = scalar::text(value)?;
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    if written.is_empty() || written.len() > LABEL_LEN_MAX || !written.chars().all(is_plain) {
+        return Err(Reason::Value {
+            found: written.to_owned(),
+            wanted: "a name of 1 to 32 letters, digits, `-`, `_` and `.`",
+            example: "\"tokyo-1\"",
+        });
+    }
+    Ok(written.to_owned())
+}
+
+const LABEL_LEN_MAX: usize = 32;

@@ -1,0 +1,299 @@
+//! Answers to the owner's questions, as JSON with stable names.
+//!
+//! Amounts and prices are decimal text, as `Quantity` and `Price` print; ids are their text form.
+//! Every answer opens with `schema`; a field may be added within one schema, but never renamed,
+//! removed or given another meaning.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of every answer below.
+pub const SCHEMA: u32 = 1;
+
+/// Answer to `status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    pub schema: u32,
+    pub node: String,
+    pub name: String,
+    pub owner: String,
+    /// `paper` or `live`.
+    pub mode: String,
+    /// `active`, `pause`, `reduce` or `halt`.
+    pub switch: String,
+    /// Why the switch is not `active`; empty where it is.
+    pub reason: String,
+    /// When this run began, ns since 1970.
+    pub booted: u64,
+    pub uptime_ms: u64,
+    pub venues: Vec<VenueStatus>,
+    pub peers: Vec<PeerStatus>,
+    pub plans_open: u64,
+    pub envelopes_armed: u64,
+    /// The last commit known to be on disk.
+    pub journal_commit: u64,
+    /// How often an opportunity was passed over, by reason.
+    pub skipped: BTreeMap<String, u64>,
+}
+
+/// One book of a venue in [`Status`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VenueStatus {
+    pub name: String,
+    pub pair: String,
+    pub state: BookState,
+    pub sequence: u64,
+    pub age_ms: u64,
+    pub engine_lag_ms: u64,
+    pub best_bid: Option<String>,
+    pub best_ask: Option<String>,
+}
+
+/// Whether a book may be traded on, and if not, why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BookState {
+    #[default]
+    Down,
+    Gap,
+    Stale,
+    Crossed,
+    Halted,
+    Live,
+}
+
+/// One listed peer in [`Status`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    pub id: String,
+    pub name: String,
+    /// True for nodes of this node's owner.
+    pub own: bool,
+    pub linked: bool,
+    pub rtt_us_p50: Option<u64>,
+    pub rtt_us_p99: Option<u64>,
+    pub trust: u8,
+}
+
+/// Answer to `balance`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balances {
+    pub schema: u32,
+    pub balances: Vec<Balance>,
+}
+
+/// What lies at one place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    pub location: String,
+    pub currency: String,
+    pub free: String,
+    pub held: String,
+}
+
+/// Answer to `legs`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Legs {
+    pub schema: u32,
+    pub legs: Vec<Leg>,
+}
+
+/// One order of one plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leg {
+    pub plan: u64,
+    pub order: u64,
+    pub venue: String,
+    pub pair: String,
+    /// `buy` or `sell`.
+    pub side: String,
+    pub quantity: String,
+    pub limit: String,
+    pub state: String,
+    pub filled: String,
+    pub total: String,
+    pub fee: String,
+    /// The node that fires it; empty for this one.
+    pub peer: String,
+}
+
+/// Answer to `limits`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    pub schema: u32,
+    pub limits: Vec<Limit>,
+}
+
+/// One limit and how much of it is used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// The key in the configuration, with venue, side or pair where it has one.
+    pub name: String,
+    pub currency: String,
+    pub used: String,
+    pub limit: String,
+}
+
+/// Answer to `watch`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    pub schema: u32,
+    pub spreads: Vec<Spread>,
+}
+
+/// One direction between two venues.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spread {
+    pub pair: String,
+    pub buy_venue: String,
+    pub sell_venue: String,
+    pub gross_ppm: i64,
+    pub net_ppm: i64,
+    pub quantity: String,
+    /// `fire`, or why nothing is fired.
+    pub verdict: String,
+}
+
+/// Answer to `offer list`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offers {
+    pub schema: u32,
+    pub offers: Vec<Offer>,
+}
+
+/// One own offer; `filled + offered + released = planned`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    pub id: String,
+    pub line: String,
+    pub state: String,
+    pub planned: String,
+    pub filled: String,
+    pub offered: String,
+    pub released: String,
+    pub matches: Vec<Match>,
+}
+
+/// One match of an own offer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Match {
+    pub peer: String,
+    pub line: String,
+    pub state: String,
+}
+
+/// Answer to `offer quote`: what this node's own rules would say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quote {
+    pub schema: u32,
+    pub answers: Vec<QuoteAnswer>,
+}
+
+/// What one rule would answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuoteAnswer {
+    /// The match it would offer; empty where it offers none.
+    pub line: String,
+    pub verdict: String,
+    pub reason: String,
+}
+
+/// Answer to `offer explain`: who was asked, what they said, what came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explain {
+    pub schema: u32,
+    pub candidates: Vec<Candidate>,
+}
+
+/// One node that was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub peer: String,
+    pub line: String,
+    pub verdict: String,
+    pub reason: String,
+}
+
+/// Answer to `peer list`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peers {
+    pub schema: u32,
+    pub peers: Vec<PeerStatus>,
+}
+
+/// Answer to every command that changes something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    pub schema: u32,
+    pub ok: bool,
+    /// True where a safety rule, and not a mistake, said no.
+    pub refused: bool,
+    /// What was done, or why not; the id of what was made.
+    pub note: String,
+}
+
+impl Done {
+    pub fn ok(note: impl Into<String>) -> Self {
+        Self {
+            schema: SCHEMA,
+            ok: true,
+            refused: false,
+            note: note.into(),
+        }
+    }
+
+    /// The command could not be done.
+    pub fn failed(note: impl Into<String>) -> Self {
+        Self {
+            ok: false,
+            ..Self::ok(note)
+        }
+    }
+
+    /// A safety rule forbids the command.
+    pub fn refused(note: impl Into<String>) -> Self {
+        Self {
+            refused: true,
+            ..Self::failed(note)
+        }
+    }
+}
+
+/// What the control socket says instead of an answer where the request is not one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    pub schema: u32,
+    pub error: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_opens_with_its_schema() {
+        let answers = [
+            serde_json::to_string(&Status::default()).unwrap(),
+            serde_json::to_string(&Balances::default()).unwrap(),
+            serde_json::to_string(&Legs::default()).unwrap(),
+            serde_json::to_string(&Limits::default()).unwrap(),
+            serde_json::to_string(&Watch::default()).unwrap(),
+            serde_json::to_string(&Offers::default()).unwrap(),
+            serde_json::to_string(&Quote::default()).unwrap(),
+            serde_json::to_string(&Explain::default()).unwrap(),
+            serde_json::to_string(&Peers::default()).unwrap(),
+            serde_json::to_string(&Done::default()).unwrap(),
+            serde_json::to_string(&Refusal::default()).unwrap(),
+        ];
+        for answer in answers {
+            assert!(answer.starts_with("{\"schema\":"), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_book_state_is_one_lower_case_word() {
+        let text = serde_json::to_string(&BookState::Crossed).unwrap();
+        assert_eq!(text, "\"crossed\"");
+    }
+}
