@@ -62,6 +62,7 @@ pub(super) fn read_execution<'t>(
         scalar::span(value, Span::secs(3_600))
     });
     let paper_latency_min = reader.value(&section, "paper_latency_min", short);
+    let acquire_for_offers = reader.value(&section, "acquire_for_offers", scalar::boolean);
     let transfers = reader
         .sections(&section, "transfer", ENTRIES_MAX)
         .iter()
@@ -74,6 +75,7 @@ pub(super) fn read_execution<'t>(
         recovery_deadline: recovery_deadline?,
         paper_latency_min: paper_latency_min?,
         transfers,
+        acquire_for_offers: acquire_for_offers?,
     })
 }
 

@@ -161,6 +161,7 @@ const EXECUTION: &[Key] = &[
     default("recovery_reach", "\"2%\""),
     default("recovery_deadline", "\"30s\""),
     default("paper_latency_min", "\"5ms\""),
+    default("acquire_for_offers", "false"),
     default("transfer", "[]"),
 ];
 

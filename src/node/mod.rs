@@ -15,9 +15,549 @@
 //! owner    commands and answers
 //! ```
 
+mod boot;
 pub mod command;
+mod deals;
+mod desk;
+mod detect;
+mod feeds;
 pub mod input;
 mod legs;
 mod mesh;
 pub mod output;
+mod owner;
 pub mod report;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::book::{Book, Freshness};
+use crate::config::checked::{Config, Trading};
+use crate::execution::funds::Funds;
+use crate::execution::order::Orders;
+use crate::execution::paper::Paper;
+use crate::execution::plan::Plans;
+use crate::journal::owed::Owed;
+use crate::journal::record::Record;
+use crate::membership::Peer;
+use crate::membership::links::Links;
+use crate::model::currency::Currency;
+use crate::model::ids::{
+    CommitNo, EnvelopeId, LinkNo, MatchId, NodeId, OfferId, OrderId, OwnerId, PlanId, RequestNo,
+};
+use crate::model::instrument::{Market, VenueId};
+use crate::model::market::Rules;
+use crate::model::offer::Tally;
+use crate::model::random::Random;
+use crate::model::time::{Deadline, Span, Time};
+use crate::node::input::Input;
+use crate::node::output::{Outbox, Output, Severity};
+use crate::offer::hold::Holds;
+use crate::offer::origin::Origins;
+use crate::offer::relay::Relays;
+use crate::risk::Switch;
+use crate::risk::envelope::{Granted, Rights};
+use crate::risk::gate::Gate;
+use crate::telemetry::latency::Latency;
+use crate::venue::{Feed, OrderClient};
+use crate::wire::link::Link;
+use crate::wire::message::Message;
+
+/// Who this node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Me {
+    pub id: NodeId,
+    pub owner: OwnerId,
+}
+
+/// One running appliance.
+#[derive(Debug)]
+pub struct Node {
+    me: Me,
+    settings: Config,
+    random: Random,
+    incarnation: u64,
+    numbers: Numbers,
+    commits: Commits,
+    phase: Phase,
+    halted_because: Option<String>,
+    /// The switch as the owner last set it; the gate's may be stricter while recovering.
+    wanted_switch: Switch,
+    freshness: Freshness,
+
+    links: Links,
+    peers: BTreeMap<NodeId, PeerState>,
+    link_peers: BTreeMap<LinkNo, NodeId>,
+
+    venues: BTreeMap<VenueId, VenueState>,
+    books: BTreeMap<Market, BookState>,
+    scratch: feeds::Scratch,
+
+    gate: Gate,
+    granted: Granted,
+    rights: Rights,
+    funds: Funds,
+    orders: Orders,
+    paper: Paper,
+    plans: Plans,
+    closed_plans: BTreeSet<PlanId>,
+    windows: BTreeMap<(Market, Market), detect::Window>,
+
+    origins: Origins,
+    relays: Relays,
+    holds: Holds,
+    cooldowns: BTreeMap<(Currency, Currency), Time>,
+    /// Offers that carry the imbalance of a plan.
+    recovery_offers: BTreeSet<OfferId>,
+
+    transfers: VecDeque<(Time, desk::Moving)>,
+    renew_at: Time,
+    needs_renewal: bool,
+    totals: Totals,
+    faults: Faults,
+}
+
+/// A listed peer and the link to it.
+#[derive(Debug)]
+struct PeerState {
+    peer: Peer,
+    link: Link,
+    /// The connection in use, once there is one.
+    link_no: Option<LinkNo>,
+    rtt: Latency,
+    last_rtt: Option<Span>,
+    probe_at: Time,
+    markets: Vec<(Market, Rules)>,
+}
+
+/// A venue beside this node.
+#[derive(Debug)]
+struct VenueState {
+    feed: Box<dyn Feed>,
+    /// Exists in live mode only.
+    client: Option<Box<dyn OrderClient>>,
+    silence_max: Span,
+    is_up: bool,
+    heard_at: Time,
+    heartbeat_at: Option<Time>,
+    account_at: Time,
+    /// The account question on its way, and whether nothing was in flight when it left.
+    account_asked: Option<RequestNo>,
+    account_is_clean: bool,
+    /// Set by the first answer: a key that may withdraw is refused.
+    may_trade: bool,
+    frames: u64,
+    refused_frames: u64,
+}
+
+/// A book, its own or a peer's.
+#[derive(Debug)]
+struct BookState {
+    book: Book,
+    rules: Rules,
+    /// `None` for a market beside this node.
+    holder: Option<NodeId>,
+    quote_at: Time,
+}
+
+/// What the node counts.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    pub inputs: BTreeMap<&'static str, u64>,
+    pub messages: BTreeMap<&'static str, u64>,
+    pub opportunities: u64,
+    pub taken: u64,
+    pub skipped: BTreeMap<&'static str, u64>,
+    pub legs_fired: u64,
+    pub legs_filled: u64,
+    pub legs_failed: u64,
+    pub endings: BTreeMap<&'static str, u64>,
+    pub slow_arms: u64,
+    pub offers: u64,
+    pub partial_matches: u64,
+    pub aggregates: u64,
+    pub fires_refused: BTreeMap<&'static str, u64>,
+    /// Sums of closed plans and offers, by the currency they give.
+    pub tallies: BTreeMap<Currency, Tally>,
+    /// Signed units earned by closed plans.
+    pub earned: BTreeMap<Currency, i64>,
+}
+
+/// Bugs that can be planted to prove that the simulator's checkers have teeth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    pub lost_acknowledgement: bool,
+    pub double_accept: bool,
+    pub late_hold: bool,
+    pub envelope_reuse: bool,
+    pub stale_book: bool,
+}
+
+/// Whether the node may trade yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Orders of an earlier run are being looked up.
+    Reconciling,
+    Running,
+    /// The store failed: nothing but cancels.
+    Failed,
+}
+
+/// Numbers that are never used twice, across runs.
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    envelope: EnvelopeId,
+    order: OrderId,
+    plan: PlanId,
+    matching: MatchId,
+    request: RequestNo,
+}
+
+/// What is being made durable, and what waits for it.
+#[derive(Clone, Debug, Default)]
+struct Commits {
+    last: CommitNo,
+    durable: CommitNo,
+    waiting: VecDeque<(CommitNo, NodeId, Message)>,
+}
+
+impl Commits {
+    /// Messages that wait for the store; full means the store is stuck, and halts the node.
+    const WAITING_MAX: usize = 8_192;
+}
+
+/// How often envelopes, silent feeds and transfers are looked after.
+const RENEW_EVERY: Span = Span::millis(250);
+/// Peers a node keeps, linked or not.
+const PEERS_MAX: usize = 256;
+/// Closed plans remembered; a report about an older one is taken for an orphan.
+const CLOSED_PLANS_MAX: usize = 4_096;
+
+impl Node {
+    /// Makes a node from its configuration and what an earlier run owes.
+    ///
+    /// `clients` holds the live order client of every venue that may be traded live; it is empty
+    /// in paper mode. `seed` is the node's only source of randomness.
+    pub fn new(
+        me: Me,
+        settings: Config,
+        owed: Owed,
+        clients: BTreeMap<VenueId, Box<dyn OrderClient>>,
+        seed: u64,
+        now: Time,
+        out: &mut Outbox,
+    ) -> Self {
+        let mut random = Random::new(seed);
+        let links = Links::new(me.id, settings.membership.clone(), random.next_u64());
+        let freshness = Freshness {
+            book_age_max: settings.risk.book_age_max,
+            engine_lag_max: settings.risk.engine_lag_max,
+        };
+        let incarnation = owed.incarnation + 1;
+        let first = Owed::first_number(incarnation);
+        let mut node = Self {
+            links,
+            random,
+            incarnation,
+            numbers: Numbers {
+                envelope: EnvelopeId(first),
+                order: OrderId(first),
+                plan: PlanId(first),
+                matching: MatchId(first),
+                request: RequestNo(1),
+            },
+            commits: Commits::default(),
+            phase: Phase::Reconciling,
+            halted_because: None,
+            wanted_switch: Switch::Active,
+            freshness,
+            peers: BTreeMap::new(),
+            link_peers: BTreeMap::new(),
+            venues: BTreeMap::new(),
+            books: BTreeMap::new(),
+            scratch: feeds::Scratch::default(),
+            gate: Gate::new(settings.risk.clone()),
+            granted: Granted::default(),
+            rights: Rights::default(),
+            funds: Funds::default(),
+            orders: Orders::new(&settings.execution),
+            paper: Paper::default(),
+            plans: Plans::new(&settings.execution),
+            closed_plans: BTreeSet::new(),
+            windows: BTreeMap::new(),
+            origins: Origins::new(me.owner, settings.offer.clone()),
+            relays: Relays::default(),
+            holds: Holds::new(settings.offer.rails.clone()),
+            cooldowns: BTreeMap::new(),
+            recovery_offers: BTreeSet::new(),
+            transfers: VecDeque::new(),
+            renew_at: now,
+            needs_renewal: true,
+            totals: Totals::default(),
+            faults: Faults::default(),
+            me,
+            settings,
+        };
+        node.add_venues(clients, now);
+        node.take_up(owed, now, out);
+        node.settle(now, out);
+        node
+    }
+
+    /// Plants bugs, for the simulator's checkers to find.
+    pub fn plant(&mut self, faults: Faults) {
+        self.faults = faults;
+        self.origins.plant(crate::offer::Faults {
+            double_accept: faults.double_accept,
+            late_hold: faults.late_hold,
+        });
+        self.holds.plant(crate::offer::Faults {
+            double_accept: faults.double_accept,
+            late_hold: faults.late_hold,
+        });
+        self.granted.plant(crate::risk::envelope::Faults {
+            reuse_ids: faults.envelope_reuse,
+        });
+        self.rights.plant(crate::risk::envelope::Faults {
+            reuse_ids: faults.envelope_reuse,
+        });
+        if faults.stale_book {
+            self.freshness.book_age_max = Span(u64::MAX);
+        }
+        for peer in self.peers.values_mut() {
+            peer.link.plant(crate::wire::link::Faults {
+                forget_at_reconnect: faults.lost_acknowledgement,
+            });
+        }
+    }
+
+    /// Takes one event and leaves in `out` what the world is asked for.
+    pub fn handle(&mut self, input: Input<'_>, now: Time, out: &mut Outbox) {
+        *self.totals.inputs.entry(input.name()).or_default() += 1;
+        match input {
+            Input::FeedUp { venue } => self.handle_feed_up(venue, now, out),
+            Input::FeedDown { venue } => self.handle_feed_down(venue, now, out),
+            Input::FeedFrame { venue, bytes } => self.handle_feed_frame(venue, bytes, now, out),
+            Input::VenueReply {
+                venue,
+                request,
+                asked,
+                outcome,
+            } => self.handle_venue_reply(venue, request, asked, outcome, now, out),
+            Input::LinkUp {
+                peer,
+                link,
+                direction,
+            } => self.links.handle_up(peer, link, direction, now),
+            Input::LinkDown { link } => self.links.handle_down(link, now),
+            Input::DialFailed { peer } => self.links.handle_dial_failed(peer, now),
+            Input::LinkStream { link, bytes } => self.handle_link_stream(link, bytes, now, out),
+            Input::LinkDatagram { link, bytes } => self.handle_datagram(link, bytes, now, out),
+            Input::Committed { commit } => self.handle_committed(commit, now, out),
+            Input::StoreFailed { why } => self.handle_store_failed(why, now, out),
+            Input::Command { number, command } => self.handle_command(number, command, now, out),
+            Input::Deadline => self.handle_deadline(now, out),
+        }
+        self.settle(now, out);
+    }
+
+    /// Returns when to call `handle(Input::Deadline)`, and why.
+    pub fn deadline(&self) -> Option<Deadline> {
+        let mut next = Some(Deadline {
+            at: self.renew_at,
+            why: "renew",
+        });
+        for other in [
+            self.links.deadline(),
+            self.orders.deadline(),
+            self.paper.deadline(),
+            self.plans.deadline(),
+            self.origins.deadline(),
+            self.relays.deadline(),
+            self.holds.deadline(),
+            self.feeds_deadline(),
+            self.mesh_deadline(),
+        ] {
+            next = Deadline::earlier(next, other);
+        }
+        next
+    }
+
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.me.id
+    }
+
+    pub fn owner(&self) -> OwnerId {
+        self.me.owner
+    }
+
+    pub fn plans(&self) -> &Plans {
+        &self.plans
+    }
+
+    pub fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
+    pub fn holds(&self) -> &Holds {
+        &self.holds
+    }
+
+    pub fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    pub fn granted(&self) -> &Granted {
+        &self.granted
+    }
+
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    pub fn funds(&self) -> &Funds {
+        &self.funds
+    }
+
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Returns true once every order of an earlier run is accounted for.
+    pub fn is_running(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
+    /// Adds a listed peer.
+    pub fn add_peer(&mut self, peer: Peer, now: Time) -> bool {
+        if self.peers.len() >= PEERS_MAX || peer.id == self.me.id {
+            return false;
+        }
+        self.links.add(peer.id, now);
+        let mut link = Link::new(self.incarnation);
+        link.plant(crate::wire::link::Faults {
+            forget_at_reconnect: self.faults.lost_acknowledgement,
+        });
+        self.peers.insert(
+            peer.id,
+            PeerState {
+                peer,
+                link,
+                link_no: None,
+                rtt: Latency::default(),
+                last_rtt: None,
+                probe_at: now,
+                markets: Vec::new(),
+            },
+        );
+        true
+    }
+
+    fn is_paper(&self) -> bool {
+        self.settings.trading == Trading::Paper
+    }
+
+    fn handle_deadline(&mut self, now: Time, out: &mut Outbox) {
+        self.links.handle_deadline(now);
+        self.orders.handle_deadline(now);
+        self.arrive_paper_orders(now);
+        self.plans.handle_deadline(now);
+        self.holds.handle_deadline(now);
+        let peers = self.askable_peers();
+        let sayings = self.origins.handle_deadline(&peers, now);
+        self.say_all(sayings, now, out);
+        self.tend_feeds(now, out);
+        self.tend_links(now, out);
+        if self.renew_at <= now {
+            self.renew_at = now + RENEW_EVERY;
+            self.needs_renewal = true;
+            self.tend_desk(now, out);
+        }
+    }
+
+    /// Carries what one stage gave to the next, until all are quiet.
+    fn settle(&mut self, now: Time, out: &mut Outbox) {
+        loop {
+            let mut moved = self.drain_links(now, out);
+            moved |= self.drain_orders(now, out);
+            moved |= self.drain_plans(now, out);
+            moved |= self.drain_deals(now, out);
+            if moved {
+                continue;
+            }
+            if self.phase == Phase::Reconciling {
+                self.finish_reconciling(now, out);
+            }
+            if self.needs_renewal {
+                self.needs_renewal = false;
+                self.renew_envelopes(now, out);
+                continue;
+            }
+            break;
+        }
+    }
+
+    /// Journals a record; returns the commit that makes it durable.
+    fn journal(&mut self, record: &Record, out: &mut Outbox) -> CommitNo {
+        self.commits.last = self.commits.last.next();
+        let commit = self.commits.last;
+        let bytes = out.write(|arena| record.encode(arena));
+        out.push(Output::Journal { commit, bytes });
+        commit
+    }
+
+    /// Sends a message once a commit is durable.
+    fn send_after(
+        &mut self,
+        commit: CommitNo,
+        to: NodeId,
+        message: Message,
+        now: Time,
+        out: &mut Outbox,
+    ) {
+        if self.commits.waiting.len() >= Commits::WAITING_MAX {
+            self.handle_store_failed("the store does not keep up", now, out);
+            return;
+        }
+        self.commits.waiting.push_back((commit, to, message));
+    }
+
+    fn handle_committed(&mut self, commit: CommitNo, now: Time, out: &mut Outbox) {
+        self.commits.durable = self.commits.durable.max(commit);
+        while let Some((waits, ..)) = self.commits.waiting.front() {
+            if *waits > self.commits.durable {
+                break;
+            }
+            if let Some((_, to, message)) = self.commits.waiting.pop_front() {
+                self.send(to, &message, now, out);
+            }
+        }
+        self.arm_committed(now, out);
+    }
+
+    fn handle_store_failed(&mut self, why: &str, now: Time, out: &mut Outbox) {
+        if self.phase == Phase::Failed {
+            return;
+        }
+        self.phase = Phase::Failed;
+        self.halted_because = Some(format!("store: {why}"));
+        self.gate.set_switch(Switch::Halt);
+        self.orders.cancel_all(now);
+        self.revoke_envelopes(out, now);
+        notice(
+            out,
+            Severity::Error,
+            &format!(
+                "halted: the store cannot write: {why}; free space or mend the disk, then restart"
+            ),
+        );
+    }
+}
+
+fn notice(out: &mut Outbox, severity: Severity, text: &str) {
+    let bytes = out.bytes(text.as_bytes());
+    out.push(Output::Notice { severity, bytes });
+}

@@ -75,3 +75,74 @@ pub enum RulePrice {
         spread_ppm: u32,
     },
 }
+
+/// What the pipeline says to other nodes. `Accept`, `Confirm` (of more than nothing) and `Seal` are
+/// durable before they leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Say {
+    Ask {
+        ask: Ask,
+        answer_within: Span,
+        hold: Span,
+    },
+    Match {
+        offer: OfferId,
+        id: MatchId,
+        part: Part,
+        hold: Span,
+    },
+    NoMatch {
+        offer: OfferId,
+        why: NoAnswer,
+    },
+    Accept {
+        offer: OfferId,
+        id: MatchId,
+        quantity: Quantity,
+    },
+    Confirm {
+        offer: OfferId,
+        id: MatchId,
+        quantity: Quantity,
+        total: Quantity,
+    },
+    Release {
+        offer: OfferId,
+        id: MatchId,
+    },
+    Seal {
+        offer: OfferId,
+        id: MatchId,
+    },
+    Lapse {
+        offer: OfferId,
+        id: MatchId,
+    },
+    Withdraw {
+        offer: OfferId,
+    },
+}
+
+/// Something to say, and to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saying {
+    pub to: NodeId,
+    pub say: Say,
+}
+
+/// Bugs that can be planted to prove that the simulator's checkers have teeth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// The origin forgets that what it is accepting is not open any more.
+    pub double_accept: bool,
+    /// The matcher honours an accept after its hold has ended.
+    pub late_hold: bool,
+}
+
+/// Returns the amount listed for a currency.
+pub fn listed(amounts: &[(Currency, Quantity)], currency: Currency) -> Option<Quantity> {
+    amounts
+        .iter()
+        .find(|(listed, _)| *listed == currency)
+        .map(|(_, amount)| *amount)
+}

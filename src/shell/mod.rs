@@ -3,9 +3,25 @@
 //! One core thread runs a current_thread runtime. Its tasks (links, feeds, order connections) call
 //! straight into the driver through the sinks below: no channel lies between bytes and decision.
 
+pub mod clock;
 pub mod control;
+pub mod feed;
+pub mod frames;
+pub mod identity;
+pub mod link;
+pub mod mesh;
+pub mod orders;
+pub mod peers;
+pub mod pinned_tls;
+pub mod private_file;
+mod queries;
+pub mod quic;
+pub mod silence;
 pub mod store;
+pub mod ticks;
+pub mod venue_server;
 
+use crate::membership::Direction;
 use crate::model::ids::{LinkNo, NodeId, RequestNo};
 use crate::model::instrument::VenueId;
 use crate::node::input::Outcome;

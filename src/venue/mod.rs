@@ -250,6 +250,8 @@ pub trait Server: fmt::Debug + Send {
     fn handle_stream_closed(&mut self, stream: StreamNo);
 
     /// Does what is due by `now` (history, seeded flow, lag queue, faults) and says when to call again.
+    ///
+    /// Call it after every request and frame as well: they may bring the next deadline nearer.
     fn handle_deadline(&mut self, now: Time, push: &mut dyn FnMut(StreamNo, &[u8]))
     -> Option<Time>;
 

@@ -1,4 +1,17 @@
-//! The shell against the real world: files, sockets, processes.
+//! Tests against real sockets, files and clocks.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "real sockets need real clocks and tasks"
+)]
 
+mod attacker;
 mod control;
+mod flood;
+mod identity;
+mod mesh;
+mod pinned_tls;
+mod silence;
 mod store;
+mod simultaneous;
+mod venue;
+mod world;
