@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::model::currency::Currency;
 use crate::model::instrument::Pair;
@@ -74,6 +74,16 @@ pub struct AccountArg(AccountSettings);
 /// A fault as the command line names it.
 #[derive(Clone, Copy, Debug)]
 pub struct FaultArg(Fault, u32);
+
+/// The first line on stdout: where the venue listens.
+#[derive(Debug, Serialize)]
+struct Endpoints {
+    venue: &'static str,
+    http: String,
+    ws: String,
+    /// For dialects that speak it.
+    socketio: Option<String>,
+}
 
 impl FromStr for AccountArg {
     type Err = anyhow::Error;
@@ -150,12 +160,13 @@ pub async fn run(args: Args) -> anyhow::Result<u8> {
         .await
         .context("cannot listen")?;
     let address = served.address();
-    let line = json!({
-        "venue": dialect.name(),
-        "http": format!("http://{address}"),
-        "ws": format!("ws://{address}/ws"),
-        "socketio": null,
-    });
+    let endpoints = Endpoints {
+        venue: dialect.name(),
+        http: format!("http://{address}"),
+        ws: format!("ws://{address}/ws"),
+        socketio: None,
+    };
+    let line = serde_json::to_string(&endpoints)?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{line}")?;
     stdout.flush()?;

@@ -1,6 +1,7 @@
 //! A served venue, its feed and its order connections over loopback.
 
 use std::cell::RefCell;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -12,7 +13,7 @@ use expressnet::model::instrument::{Market, Pair, VenueId};
 use expressnet::model::market::Side;
 use expressnet::model::number::{Price, Quantity};
 use expressnet::model::sealed::{Approved, ApprovedOrder};
-use expressnet::model::time::Time;
+use expressnet::model::time::{Span, Time};
 use expressnet::model::trade::VenueOrderState;
 use expressnet::node::input::Outcome;
 use expressnet::shell::VenueSink;
@@ -26,8 +27,10 @@ use expressnet::venue::registry::find;
 use expressnet::venue::serving::fault::Fault;
 use expressnet::venue::serving::market::Source;
 use expressnet::venue::serving::{AccountSettings, ServerSettings};
+use expressnet::venue::simulated::RULES;
+use expressnet::venue::simulated::server::SimulatedServer;
 use expressnet::venue::{
-    Asked, Credentials, Feed, Heard, OrderClient, Refusal, ReplyError, Setup, Told,
+    Asked, Credentials, Feed, Heard, OrderClient, Refusal, ReplyError, Server, Setup, Told,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -219,16 +222,11 @@ fn a_silent_or_babbling_venue_loses_replies() {
 
 #[test]
 fn recorded_ticks_are_served() {
-    let folder = std::env::var_os("EXPRESSNET_FIXTURES").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures"),
-        PathBuf::from,
-    );
-    let file = folder.join("history/mtgoxSEK.csv.gz");
-    if !file.exists() {
-        println!("SKIPPED: no recorded ticks in {}", folder.display());
+    let Some(folder) = history() else {
         return;
-    }
-    for entry in std::fs::read_dir(folder.join("history")).unwrap() {
+    };
+    let file = folder.join("mtgoxSEK.csv.gz");
+    for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if name.ends_with(".csv.gz") {
@@ -255,6 +253,44 @@ fn recorded_ticks_are_served() {
         assert!(best.price > Price::whole(50) && best.price < Price::whole(60));
         assert_eq!(best.quantity, Quantity::whole(6));
     });
+}
+
+#[test]
+fn two_histories_of_one_origin_cross_each_other() {
+    let Some(folder) = history() else {
+        return;
+    };
+    let pair: Pair = "BTC/SEK".parse().unwrap();
+    let mut servers = ["mtgoxSEK.csv.gz", "kptnSEK.csv.gz"].map(|name| {
+        let ticks = read_ticks(&folder.join(name)).unwrap();
+        let mut settings = ReplaySettings::new(1_352_000_000, 36_000);
+        settings.started = Some(NOW);
+        let source = Source::History { ticks, settings };
+        SimulatedServer::new(settings_of((pair, source), Vec::new())).unwrap()
+    });
+    let (mut now, mut windows, mut was_open) = (NOW, 0, false);
+    let end = NOW + Span::secs(600);
+    while now < end {
+        let deadlines = servers
+            .each_mut()
+            .map(|server| server.handle_deadline(now, &mut |_, _| ()));
+        let best = servers.each_ref().map(|server| {
+            let best = |side| server.levels(pair, side).first().map(|level| level.price);
+            (best(Side::Bid), best(Side::Ask))
+        });
+        let pays = |ask: Option<Price>, bid: Option<Price>| {
+            let (Some(ask), Some(bid)) = (ask, bid) else {
+                return false;
+            };
+            ask.moved_ppm_ceil(2_000) < bid.moved_ppm(-2_000)
+        };
+        let is_open = pays(best[0].1, best[1].0) || pays(best[1].1, best[0].0);
+        windows += u32::from(is_open && !was_open);
+        was_open = is_open;
+        now = deadlines.into_iter().flatten().min().unwrap();
+    }
+    assert!(windows > 20, "{windows} windows");
+    assert!(servers.iter().all(|server| server.imbalance().is_none()));
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -325,19 +361,7 @@ impl World {
     async fn with_market(market: (Pair, Source), faults: Vec<(Fault, u32)>) -> Self {
         let dialect = find("simulated").unwrap();
         let pair = market.0;
-        let settings = ServerSettings {
-            rules: dialect.card().rules,
-            maker_fee_ppm: 2_000,
-            markets: vec![market],
-            accounts: vec![AccountSettings {
-                credentials: credentials("secret"),
-                balances: vec![(Currency::USD, Quantity::whole(1_000))],
-                may_withdraw: false,
-            }],
-            seed: 1,
-            faults,
-            requests_per_s: 200,
-        };
+        let settings = settings_of(market, faults);
         let server = dialect.server(settings).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let served = serve(any, server, Clock::start()).await.unwrap();
@@ -435,6 +459,38 @@ impl World {
             venue: venue(),
             pair: self.setup.pairs[0],
         }
+    }
+}
+
+/// Returns the folder of recorded ticks, where there is one.
+fn history() -> Option<PathBuf> {
+    let fixtures = std::env::var_os("EXPRESSNET_FIXTURES").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures"),
+        PathBuf::from,
+    );
+    let folder = fixtures.join("history");
+    if !folder.exists() {
+        // Written past the capture of the test harness, so that the skip is seen.
+        let line = format!("SKIPPED: no recorded ticks in {}\n", folder.display());
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        return None;
+    }
+    Some(folder)
+}
+
+fn settings_of(market: (Pair, Source), faults: Vec<(Fault, u32)>) -> ServerSettings {
+    ServerSettings {
+        rules: RULES,
+        maker_fee_ppm: 2_000,
+        markets: vec![market],
+        accounts: vec![AccountSettings {
+            credentials: credentials("secret"),
+            balances: vec![(Currency::USD, Quantity::whole(1_000))],
+            may_withdraw: false,
+        }],
+        seed: 1,
+        faults,
+        requests_per_s: 200,
     }
 }
 

@@ -81,7 +81,7 @@ impl RunningMarket {
             Running::Flow(flow) => {
                 let quotes = flow.advance(now);
                 if let Some(quotes) = &quotes {
-                    flow.print_trade(exchange, pair, quotes, now);
+                    flow.print_trade(exchange, pair, rules, quotes, now);
                 }
                 (quotes, flow.next)
             }
@@ -175,11 +175,22 @@ impl Flow {
     }
 
     /// Shows a trade at the best level now and then, as a living market does.
-    fn print_trade(&mut self, exchange: &mut Exchange, pair: Pair, quotes: &Quotes, now: Time) {
+    fn print_trade(
+        &mut self,
+        exchange: &mut Exchange,
+        pair: Pair,
+        rules: &Rules,
+        quotes: &Quotes,
+        now: Time,
+    ) {
         if self.random.below(10) == 0
             && let Some(ask) = quotes.asks.first()
         {
-            exchange.print_trade(pair, Side::Bid, *ask, now);
+            let level = Level {
+                price: rules.limit_on_tick(Side::Ask, ask.price),
+                quantity: ask.quantity,
+            };
+            exchange.print_trade(pair, Side::Bid, level, now);
         }
     }
 
