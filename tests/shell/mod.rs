@@ -9,6 +9,7 @@ mod flood;
 mod identity;
 mod mesh;
 mod pinned_tls;
+mod retry;
 mod silence;
 mod simultaneous;
 mod world;
