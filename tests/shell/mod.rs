@@ -10,6 +10,7 @@ mod flood;
 mod identity;
 mod mesh;
 mod pinned_tls;
+mod retry;
 mod silence;
 mod store;
 mod simultaneous;

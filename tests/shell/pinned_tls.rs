@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use expressnet::shell::pinned_tls::{Credentials, ListedPins, client_config, server_config};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use expressnet::shell::pinned_tls::{
+    Credentials, ListedPins, SERVER_NAME, client_config, server_config,
+};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::quic::{ClientConnection, ServerConnection, Version};
 use rustls::{ClientConfig, Error, ServerConfig};
 
@@ -17,10 +19,13 @@ fn credentials(home: &Home) -> Credentials {
     }
 }
 
+fn name() -> ServerName<'static> {
+    ServerName::try_from(SERVER_NAME).unwrap()
+}
+
 /// Shakes hands in memory; the first error of either end.
 fn shake(dialler: ClientConfig, listener: ServerConfig) -> Result<(), Error> {
-    let name = "expressnet".try_into().unwrap();
-    let mut dialler = ClientConnection::new(Arc::new(dialler), Version::V1, name, vec![])?;
+    let mut dialler = ClientConnection::new(Arc::new(dialler), Version::V1, name(), vec![])?;
     let mut listener = ServerConnection::new(Arc::new(listener), Version::V1, vec![])?;
     let mut bytes = Vec::new();
     for _ in 0..4 {

@@ -109,6 +109,7 @@ fn a_stranger_gets_no_byte_whatever_it_sends() {
             .send_all(&node, (0..100).map(|_| probe.clone()))
             .await;
 
+        assert_eq!(stranger.received(), 0);
         let (at_member, at_node) = linked(&member, &node).await;
         member.speak(at_member, &node, at_node).await;
         stranger
