@@ -254,7 +254,7 @@ impl Owed {
             Record::RelayBound { bound } => {
                 self.relays.insert(bound.id, bound);
             }
-            Record::RelayOver { id } => {
+            Record::RelayOver { id, .. } => {
                 self.relays.remove(&id);
             }
             Record::Booted { .. }

@@ -107,9 +107,7 @@ pub enum Record {
     RelayBound {
         bound: Bound,
     },
-    RelayOver {
-        id: MatchId,
-    },
+    RelayOver { id: MatchId, is_sealed: bool },
     /// Money of a paper account, or moved by the owner, at a location written as text.
     Balance {
         location: String,
@@ -282,7 +280,10 @@ impl Record {
                 writer.flag(*is_sealed);
             }
             Self::RelayBound { bound } => write_bound(writer, bound),
-            Self::RelayOver { id } => writer.u64(id.0),
+            Self::RelayOver { id, is_sealed } => {
+                writer.u64(id.0);
+                writer.flag(*is_sealed);
+            }
             Self::Booted { .. }
             | Self::Switched { .. }
             | Self::Granted { .. }
@@ -412,6 +413,7 @@ impl Record {
             },
             17 => Self::RelayOver {
                 id: MatchId(reader.u64("match")?),
+                is_sealed: reader.flag("sealed")?,
             },
             ordinal => return Err(CodecError::Ordinal(ordinal)),
         })

@@ -307,10 +307,10 @@ impl Node {
         out: &mut Outbox,
     ) {
         if self.relays.owns(offer, id) {
+            self.journal_relay_over(offer, id, is_sealed, out);
             let sayings = self
                 .relays
                 .handle_verdict(offer, id, is_sealed, &mut self.holds);
-            self.journal(&Record::RelayOver { id }, out);
             self.say_all(sayings, now, out);
             return;
         }
@@ -325,6 +325,22 @@ impl Node {
             self.holds.release(id);
             self.journal(&Record::HoldOver { id, is_sealed }, out);
         }
+    }
+
+    fn journal_relay_over(
+        &mut self,
+        offer: OfferId,
+        id: MatchId,
+        is_sealed: bool,
+        out: &mut Outbox,
+    ) {
+        let Some(bound) = self.relays.bound(offer, id) else {
+            return;
+        };
+        if let Some(own) = bound.own {
+            self.journal(&Record::HoldOver { id: own, is_sealed }, out);
+        }
+        self.journal(&Record::RelayOver { id, is_sealed }, out);
     }
 
     pub(super) fn say_all(&mut self, sayings: Vec<Saying>, now: Time, out: &mut Outbox) {
@@ -356,12 +372,16 @@ impl Node {
                 })
             }),
             Say::Seal { offer, id } => self.counted_record(offer, to, id),
+            
             Say::Confirm {
-                offer,
-                id,
-                quantity,
-                ..
-            } if quantity.is_positive() => self.confirmed_record(offer, id),
+                offer, id, quantity, ..
+            } if quantity.is_positive() => {
+                let own = self.relays.bound(offer, id).and_then(|bound| bound.own);
+                if let Some(record) = own.and_then(|own| self.hold_record(own)) {
+                    self.journal(&record, out);
+                }
+                self.confirmed_record(offer, id)
+            }
             Say::Release { offer, id } if self.origins.get(offer).is_some() => {
                 let record = Record::Uncounted {
                     offer,
@@ -371,12 +391,18 @@ impl Node {
                 self.journal(&record, out);
                 None
             }
+            
+            Say::Lapse { offer, id } => {
+                self.journal_relay_over(offer, id, false, out);
+                let is_sealed = false;
+                self.journal(&Record::HoldOver { id, is_sealed }, out);
+                None
+            }
             Say::Ask { .. }
             | Say::Match { .. }
             | Say::NoMatch { .. }
             | Say::Confirm { .. }
             | Say::Release { .. }
-            | Say::Lapse { .. }
             | Say::Withdraw { .. } => None,
         };
         match record {
@@ -465,9 +491,14 @@ impl Node {
         if let Some(bound) = self.relays.bound(offer, id) {
             return Some(Record::RelayBound { bound });
         }
+        
+        self.hold_record(id)
+    }
+
+    fn hold_record(&self, id: MatchId) -> Option<Record> {
         let hold = self.holds.open().find(|hold| hold.id == id)?;
         Some(Record::HoldConfirmed {
-            offer,
+            offer: hold.offer,
             id,
             upstream: hold.upstream,
             give: hold.give,

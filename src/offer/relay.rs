@@ -326,10 +326,17 @@ impl Relays {
 
     /// Describes a confirmed aggregate for the journal.
     pub fn bound(&self, offer: OfferId, id: MatchId) -> Option<Bound> {
+        if let Some(bound) = self.bound.iter().find(|bound| bound.id == id) {
+            return Some(bound.clone());
+        }
         let relay = self.open.get(&offer)?;
         let aggregate = relay.aggregates.iter().find(|one| one.id == id)?;
-        let AggregateState::Confirmed { quantity, total } = aggregate.state else {
-            return None;
+        let (quantity, total) = match aggregate.state {
+            AggregateState::Confirmed { quantity, total } => (quantity, total),
+            AggregateState::Lapsed => (aggregate.part.quantity, aggregate.part.total),
+            AggregateState::Offered | AggregateState::Accepting | AggregateState::Over => {
+                return None;
+            }
         };
         let mut bound = Bound {
             offer,
