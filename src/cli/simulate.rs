@@ -43,6 +43,9 @@ pub struct Args {
     /// Fail where a step of a machine or a fault occurred less often than this over all worlds.
     #[arg(long, default_value_t = 0)]
     pub coverage_min: u64,
+    /// Write what every node journals, sends and tells to stderr; for one world.
+    #[arg(long)]
+    pub story: bool,
     #[command(flatten)]
     pub format: Format,
 }
@@ -106,6 +109,11 @@ pub fn run(args: &Args) -> Result<Exit, CliError> {
         .clone()
         .unwrap_or_else(|| args.seed.map_or(1..=1, |seed| seed..=seed));
     let summary = run_all(args, &seeds);
+    if let Some(first) = &summary.first {
+        for told in &first.story {
+            crate::cli::screen::note(told)?;
+        }
+    }
     let thin = thin_spots(args, &summary.tallies);
     let wall_s = started.elapsed().as_millis();
     let text = render(args, &summary, &thin, wall_s);
@@ -167,7 +175,9 @@ fn world(args: &Args, seed: u64) -> Scenario {
         Topology::Line => (args.nodes.unwrap_or(by_seed), scenario::Topology::Line),
         Topology::Mesh => (args.nodes.unwrap_or(by_seed), scenario::Topology::Mesh),
     };
-    scenario::standard(seed, nodes, topology, u64::from(args.seconds))
+    let mut world = scenario::standard(seed, nodes, topology, u64::from(args.seconds));
+    world.tells = args.story;
+    world
 }
 
 /// Lists what occurred too seldom to be called tested.

@@ -220,9 +220,16 @@ impl Owed {
                     open.counted.remove(&(peer, id));
                 }
             }
-            Record::OfferClosed { offer, tally } => {
+            Record::OfferClosed {
+                offer,
+                tally,
+                received,
+            } => {
                 if let Some(open) = self.offers.remove(&offer) {
                     self.add_tally(open.offer.line.give, tally);
+                    if let Some((base, units)) = open.offer.covered(tally.filled, received) {
+                        *self.imbalance.entry(base).or_default() += units;
+                    }
                 }
             }
             Record::HoldConfirmed {

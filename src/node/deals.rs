@@ -523,12 +523,15 @@ impl Node {
         };
         let sum = self.totals.tallies.entry(give).or_default();
         *sum = sum.plus(tally);
-        self.journal(&Record::OfferClosed { offer: id, tally }, out);
-        if self.recovery_offers.remove(&id) {
-            let is_base = give == Currency::BTC || received.is_zero();
-            let units = if is_base { -tally.filled.0 } else { received.0 };
-            let currency = if is_base { give } else { want };
-            self.gate.expose(currency, units);
+        let covered = own.offer.covered(tally.filled, received);
+        let record = Record::OfferClosed {
+            offer: id,
+            tally,
+            received,
+        };
+        self.journal(&record, out);
+        if let Some((base, units)) = covered {
+            self.gate.expose(base, units);
         }
         let text = format!(
             "offer {id} {closing}: {} of {} {give} matched for {received} {want}",
@@ -557,6 +560,7 @@ impl Node {
         &mut self,
         line: Line,
         reserve: Price,
+        covers: Option<Currency>,
         now: Time,
         out: &mut Outbox,
     ) -> Result<OfferId, String> {
@@ -578,6 +582,7 @@ impl Node {
             reserve,
             part_min: part_min.min(line.quantity),
             expires: now + self.settings.offer.ttl,
+            covers,
         };
         self.journal(&Record::OfferOpened { offer }, out);
         self.totals.offers += 1;
@@ -640,7 +645,7 @@ impl Node {
             key,
             now + self.settings.offer.ttl + self.settings.offer.cooldown,
         );
-        if let Err(why) = self.open_offer(line, reserve, now, out) {
+        if let Err(why) = self.open_offer(line, reserve, None, now, out) {
             notice(out, Severity::Debug, &format!("no offer: {why}"));
         }
     }
@@ -676,13 +681,8 @@ impl Node {
         if self.askable_peers().is_empty() {
             return false;
         }
-        match self.open_offer(line, reserve, now, out) {
-            Ok(id) => {
-                self.recovery_offers.insert(id);
-                true
-            }
-            Err(_) => false,
-        }
+        self.open_offer(line, reserve, Some(pair.base), now, out)
+            .is_ok()
     }
 
     fn residual_line(&self, give: Currency, want: Currency, quantity: Quantity) -> Option<Line> {

@@ -42,7 +42,7 @@ use crate::membership::Peer;
 use crate::membership::links::Links;
 use crate::model::currency::Currency;
 use crate::model::ids::{
-    CommitNo, EnvelopeId, LinkNo, MatchId, NodeId, OfferId, OrderId, OwnerId, PlanId, RequestNo,
+    CommitNo, EnvelopeId, LinkNo, MatchId, NodeId, OrderId, OwnerId, PlanId, RequestNo,
 };
 use crate::model::instrument::{Market, VenueId};
 use crate::model::market::Rules;
@@ -106,8 +106,6 @@ pub struct Node {
     relays: Relays,
     holds: Holds,
     cooldowns: BTreeMap<(Currency, Currency), Time>,
-    /// Offers that carry the imbalance of a plan.
-    recovery_offers: BTreeSet<OfferId>,
 
     transfers: VecDeque<(Time, desk::Moving)>,
     renew_at: Time,
@@ -288,7 +286,6 @@ impl Node {
             relays: Relays::default(),
             holds: Holds::new(settings.offer.rails.clone()),
             cooldowns: BTreeMap::new(),
-            recovery_offers: BTreeSet::new(),
             transfers: VecDeque::new(),
             renew_at: now,
             needs_renewal: true,

@@ -18,7 +18,7 @@ impl Node {
         if let Command::Switch(switch) = command {
             self.set_switch(switch, now, out);
         } else if let Command::OfferNew { line, reserve } = command {
-            drop(self.open_offer(line, reserve.unwrap_or(Price::ZERO), now, out));
+            drop(self.open_offer(line, reserve.unwrap_or(Price::ZERO), None, now, out));
         } else if let Command::OfferApprove(offer) = command {
             self.holds.handle_approved(offer, now);
         } else if let Command::OfferWithdraw(offer) = command {

@@ -8,6 +8,7 @@ use crate::model::ids::{MatchId, NodeId, OfferId, OrderId};
 use crate::model::instrument::{Instrument, Location, VenueId};
 use crate::model::market::Side;
 use crate::model::number::Quantity;
+use crate::model::offer::Offer;
 use crate::model::time::{Span, Time};
 use crate::node::Node;
 use crate::offer::hold::HoldState;
@@ -38,6 +39,11 @@ pub(super) struct Checker {
     /// What matchers are bound to, by durable records.
     bound: BTreeMap<(usize, MatchId), (OfferId, Quantity)>,
     sealed: BTreeMap<(usize, MatchId), (OfferId, Quantity)>,
+    /// What each order came to, by durable records.
+    ended: BTreeMap<(usize, OrderId), Quantity>,
+    /// Offers that cover an imbalance, and what closed ones did to it.
+    covering: BTreeMap<OfferId, Offer>,
+    covered: BTreeMap<usize, i64>,
 }
 
 impl Checker {
@@ -52,6 +58,9 @@ impl Checker {
             counted: BTreeMap::new(),
             bound: BTreeMap::new(),
             sealed: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            covering: BTreeMap::new(),
+            covered: BTreeMap::new(),
         }
     }
 
@@ -117,16 +126,29 @@ impl Checker {
                     self.sealed.insert((host, id), bound);
                 }
             }
+            Record::OfferOpened { offer } => {
+                self.covering.insert(offer.id, offer);
+            }
+            Record::OfferClosed {
+                offer,
+                tally,
+                received,
+            } => {
+                let opened = self.covering.remove(&offer);
+                let covered = opened.and_then(|offer| offer.covered(tally.filled, received));
+                *self.covered.entry(host).or_default() += covered.map_or(0, |(_, units)| units);
+            }
+            Record::Ended { order, filled, .. } => {
+                self.ended.insert((host, order), filled.quantity);
+            }
             Record::Booted { .. }
             | Record::Switched { .. }
             | Record::EnvelopeClosed { .. }
             | Record::Drawn { .. }
-            | Record::Ended { .. }
+            
             | Record::LegFired { .. }
             | Record::PlanClosed { .. }
-            | Record::OfferOpened { .. }
             | Record::Accepted { .. }
-            | Record::OfferClosed { .. }
             | Record::Balance { .. } => (),
         }
     }
@@ -320,13 +342,19 @@ impl Checker {
     /// What the nodes of one owner know as exposure is what the venues show, and within the limit.
     fn check_exposure(&mut self, hosts: &[Host], markets: &[Market], now: Time) {
         let mut owners: BTreeMap<[u8; 32], (i64, i64)> = BTreeMap::new();
+        let mut faults = Vec::new();
         for (host, state) in hosts.iter().enumerate() {
             let Some(node) = &state.node else { continue };
             let plan = &self.scenario.nodes[host];
             let sums = owners.entry(plan.owner.0).or_default();
             sums.0 += node.gate().exposure(Currency::BTC);
+            sums.1 += self.covered.get(&host).copied().unwrap_or(0);
             for market in markets {
                 for order in market.server.orders(&credentials(plan.id).key) {
+                    let known = order.id.and_then(|id| self.ended.get(&(host, id)));
+                    if known.copied().unwrap_or_default() != order.filled.quantity {
+                        faults.push(format!("node {host} knows of {known:?} filled of {order:?}"));
+                    }
                     sums.1 += match order.side {
                         Side::Bid => order.filled.quantity.0,
                         Side::Ask => -order.filled.quantity.0,
@@ -340,6 +368,9 @@ impl Checker {
             .exposure_max
             .first()
             .map_or(0, |(_, limit)| limit.0);
+        for text in faults {
+            self.violate(now, text);
+        }
         for (known, real) in owners.into_values() {
             if known != real {
                 let text = format!(

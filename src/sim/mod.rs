@@ -34,6 +34,8 @@ pub struct Report {
     pub tallies: Tallies,
     /// A digest of every output of every node, in order.
     pub trace: u64,
+    /// What every node journalled, sent on streams and told, where that was asked for.
+    pub story: Vec<String>,
 }
 
 /// Runs one seeded world to its quiet end.

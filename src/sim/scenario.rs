@@ -36,6 +36,8 @@ pub struct Scenario {
     pub faults: FaultRates,
     /// Own offers that owners make by hand, spread over the busy time.
     pub offers_by_hand: u32,
+    /// Keep the story of the run, for a person to read.
+    pub tells: bool,
 }
 
 /// One node of a world.
@@ -147,6 +149,7 @@ pub fn standard(seed: u64, nodes: u16, topology: Topology, seconds: u64) -> Scen
         calm: Span::secs(180),
         faults: FaultRates::ROUGH,
         offers_by_hand: 30,
+        tells: false,
     }
 }
 

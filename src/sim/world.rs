@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use crate::journal::owed::Owed;
+use crate::journal::record::Record;
 use crate::membership::{Direction, Peer};
 use crate::model::currency::Currency;
 use crate::model::ids::{CommandNo, CommitNo, LinkNo, NodeId, Pin, RequestNo};
@@ -22,6 +23,7 @@ use crate::sim::market::{Market, Pushed, WAY, credentials};
 use crate::sim::network::Network;
 use crate::sim::scenario::{FaultRates, Scenario, Topology};
 use crate::sim::tally::Tallies;
+use crate::wire::message::Message;
 use crate::venue::{Asked, OrderClient, Server, Setup, StreamNo, registry};
 
 /// A node, alive or dead, with its disk.
@@ -117,8 +119,11 @@ pub(super) struct World {
     trace: u64,
     is_calm: bool,
     is_over: bool,
+    story: Vec<String>,
 }
 
+/// Lines of a story; a longer one ends there.
+const STORY_LINES_MAX: usize = 1_000_000;
 /// Steps after which a world is taken for stuck.
 const STEPS_MAX: u64 = 20_000_000;
 
@@ -160,6 +165,7 @@ impl World {
             trace: 0xCBF2_9CE4_8422_2325,
             is_calm: false,
             is_over: false,
+            story: Vec::new(),
             random: random.fork(),
         };
         world.set_up();
@@ -198,6 +204,7 @@ impl World {
             violations: self.checker.into_violations(),
             tallies: self.tallies,
             trace: self.trace,
+            story: self.story,
         }
     }
 
@@ -271,6 +278,7 @@ impl World {
                 return;
             }
         };
+        self.tell_line(host, "boots");
         let me = Me {
             id: plan.id,
             owner: plan.owner,
@@ -435,6 +443,9 @@ impl World {
     fn carry_out(&mut self, host: usize, outbox: &Outbox) {
         for output in outbox.outputs() {
             self.digest(host, output, outbox);
+            if self.scenario.tells {
+                self.tell(host, output, outbox);
+            }
             match *output {
                 Output::Dial { peer } => self.dial(host, peer),
                 Output::CloseLink { link } => self.close_link(link),
@@ -459,6 +470,46 @@ impl World {
                 Output::Journal { commit, bytes } => self.write(host, commit, outbox.read(bytes)),
                 Output::Transfer { .. } | Output::Answer { .. } | Output::Notice { .. } => (),
             }
+        }
+    }
+
+    /// Adds an output to the story.
+    fn tell(&mut self, host: usize, output: &Output, outbox: &Outbox) {
+        let text = match output {
+            Output::LinkStream { link, bytes } => {
+                let frame = outbox.read(*bytes);
+                let body = match frame.first() {
+                    Some(2) => frame.get(9..),
+                    Some(3) => frame.get(1..),
+                    _ => None,
+                };
+                let Some(message) = body.and_then(|body| Message::decode(body).ok()) else {
+                    return;
+                };
+                format!("on link {link}: {message:?}")
+            }
+            Output::Journal { commit, bytes } => {
+                format!("journals {commit}: {:?}", Record::decode(outbox.read(*bytes)))
+            }
+            Output::VenueRequest { asked, .. } => format!("asks a venue: {asked:?}"),
+            Output::Notice { bytes, .. } => {
+                String::from_utf8_lossy(outbox.read(*bytes)).into_owned()
+            }
+            Output::Dial { .. }
+            | Output::CloseLink { .. }
+            | Output::LinkDatagram { .. }
+            | Output::VenueFrame { .. }
+            | Output::VenueReconnect { .. }
+            | Output::Answer { .. }
+            | Output::Transfer { .. } => return,
+        };
+        self.tell_line(host, &text);
+    }
+
+    fn tell_line(&mut self, host: usize, text: &str) {
+        if self.scenario.tells && self.story.len() < STORY_LINES_MAX {
+            let at = self.now.since(self.begins).as_micros();
+            self.story.push(format!("{at:>12} node {host} {text}"));
         }
     }
 
@@ -769,6 +820,7 @@ impl World {
             return;
         }
         self.tallies.fault("crash");
+        self.tell_line(host, "crashes");
         self.collect(host);
         self.checker.handle_crash(host);
         self.hosts[host].node = None;
