@@ -36,12 +36,7 @@ impl Node {
         self.take_up_orders(&owed, now, out);
         self.take_up_legs(&owed, now);
         self.take_up_offers(&owed, now);
-        for envelope in owed.envelopes.keys() {
-            let record = Record::EnvelopeClosed {
-                envelope: *envelope,
-            };
-            self.journal(&record, out);
-        }
+        self.earlier_envelopes = owed.envelopes.keys().copied().collect();
     }
 
     fn take_up_balances(&mut self, owed: &Owed) {
@@ -222,6 +217,10 @@ impl Node {
             return;
         }
         self.phase = Phase::Running;
+        // Only now: a crash while reconciling must find them again.
+        for envelope in std::mem::take(&mut self.earlier_envelopes) {
+            self.journal(&Record::EnvelopeClosed { envelope }, out);
+        }
         self.gate.set_switch(self.wanted_switch);
         self.needs_renewal = true;
         if self.incarnation > 1 {

@@ -94,6 +94,8 @@ pub struct Node {
 
     gate: Gate,
     granted: Granted,
+    /// Envelopes of an earlier run, until every order of theirs is accounted for.
+    earlier_envelopes: Vec<EnvelopeId>,
     rights: Rights,
     funds: Funds,
     orders: Orders,
@@ -275,6 +277,7 @@ impl Node {
             scratch: feeds::Scratch::default(),
             gate: Gate::new(settings.risk.clone()),
             granted: Granted::default(),
+            earlier_envelopes: Vec::new(),
             rights: Rights::default(),
             funds: Funds::default(),
             orders: Orders::new(&settings.execution),
