@@ -64,6 +64,8 @@ pub struct Owed {
     pub offers: BTreeMap<OfferId, OpenOffer>,
     pub holds: BTreeMap<MatchId, BoundHold>,
     pub relays: BTreeMap<MatchId, Bound>,
+    /// Aggregates that the origin has sealed.
+    pub sealed_relays: BTreeSet<MatchId>,
     pub balances: BTreeMap<(String, Currency), i64>,
     /// Sums over closed plans and offers, by the currency they give.
     pub tallies: BTreeMap<Currency, Tally>,
@@ -261,8 +263,14 @@ impl Owed {
             Record::RelayBound { bound } => {
                 self.relays.insert(bound.id, bound);
             }
-            Record::RelayOver { id, .. } => {
+            Record::RelayOver { id, is_sealed } => {
                 self.relays.remove(&id);
+                if is_sealed {
+                    self.sealed_relays.insert(id);
+                    while self.sealed_relays.len() > Self::CLOSED_MAX {
+                        self.sealed_relays.pop_first();
+                    }
+                }
             }
             Record::Booted { .. }
             | Record::Switched { .. }

@@ -209,6 +209,9 @@ impl Node {
         for bound in owed.relays.values() {
             self.relays.recover(bound.clone());
         }
+        for id in &owed.sealed_relays {
+            self.relays.recover_sealed(*id);
+        }
     }
 
     /// Resumes alone once every order of the earlier run has a known end.

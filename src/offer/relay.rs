@@ -7,7 +7,7 @@
 //! A primary confirms its parts again before it confirms an accept; what a part does not confirm
 //! shrinks the aggregate. It never owes the origin more than its parts owe it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::currency::Method;
 use crate::model::ids::{MatchId, NodeId, OfferId};
@@ -70,11 +70,15 @@ pub struct Relays {
     open: BTreeMap<OfferId, Relay>,
     /// Confirmed aggregates of an earlier run.
     bound: Vec<Bound>,
+    /// Aggregates that the origin has sealed: it may say so again after a crash of either end.
+    sealed: BTreeSet<MatchId>,
 }
 
 impl Relays {
     /// Offers relayed at once; full hands nothing on.
     pub const OPEN_MAX: usize = 256;
+    /// Sealed aggregates remembered; the oldest give way.
+    pub const SEALED_MAX: usize = 4_096;
     /// How long a part may take to confirm again.
     const DOUBT: Span = Span::secs(5);
     /// How long a confirmed aggregate waits for the origin's word; its parts wait longer.
@@ -222,8 +226,14 @@ impl Relays {
         offer: OfferId,
         id: MatchId,
         is_sealed: bool,
-        holds: &mut Holds,
+                holds: &mut Holds,
     ) -> Vec<Saying> {
+        if self.sealed.contains(&id) {
+            return Vec::new();
+        }
+        if is_sealed && !self.is_lapsed(offer, id) {
+            self.remember_sealed(id);
+        }
         if let Some((relay, at)) = self.aggregate(offer, id) {
             if relay.aggregates[at].state == AggregateState::Lapsed {
                 let (to, say) = (relay.upstream, Say::Lapse { offer, id });
@@ -254,7 +264,8 @@ impl Relays {
     }
 
     pub fn owns(&self, offer: OfferId, id: MatchId) -> bool {
-        self.bound.iter().any(|bound| bound.id == id)
+        self.sealed.contains(&id)
+            || self.bound.iter().any(|bound| bound.id == id)
             || self
                 .open
                 .get(&offer)
@@ -280,6 +291,18 @@ impl Relays {
     /// Takes a confirmed aggregate of an earlier run.
     pub fn recover(&mut self, bound: Bound) {
         self.bound.push(bound);
+    }
+
+    /// Takes the id of an aggregate that was sealed in an earlier run.
+    pub fn recover_sealed(&mut self, id: MatchId) {
+        self.remember_sealed(id);
+    }
+
+    fn remember_sealed(&mut self, id: MatchId) {
+        self.sealed.insert(id);
+        while self.sealed.len() > Self::SEALED_MAX {
+            self.sealed.pop_first();
+        }
     }
 
     /// Moves every relay on: answers upstream, confirms, tidies up. `next_id` numbers matches.
@@ -362,6 +385,15 @@ impl Relays {
             }
         }
         Some(bound)
+    }
+
+    fn is_lapsed(&self, offer: OfferId, id: MatchId) -> bool {
+        self.open.get(&offer).is_some_and(|relay| {
+            relay
+                .aggregates
+                .iter()
+                .any(|one| one.id == id && one.state == AggregateState::Lapsed)
+        })
     }
 
     fn aggregate(&mut self, offer: OfferId, id: MatchId) -> Option<(&mut Relay, usize)> {

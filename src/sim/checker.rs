@@ -212,7 +212,10 @@ impl Checker {
             let holds = node.holds();
             let committed = holds.committed(rail.method, rail.currency);
             if committed > holds.funds(rail.method, rail.currency) {
-                self.violate(now, format!("node {host} promised more {} than it has", rail.method));
+                self.violate(
+                    now,
+                    format!("node {host} promised {committed} by {}, more than it has: {:?}", rail.method, node.holds().sealed().map(|h| (h.id, h.part)).collect::<Vec<_>>()),
+                );
             }
         }
         for hold in node.holds().open() {
