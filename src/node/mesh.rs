@@ -119,6 +119,8 @@ impl Node {
                 self.send(id, &message, now, out);
             }
             self.orders.handle_leader_restarted(id);
+            let sayings = self.relays.handle_peer_restarted(id);
+            self.say_all(sayings, now, out);
         }
         let sayings = self.origins.handle_peer_ready(id);
         self.say_all(sayings, now, out);

@@ -288,6 +288,26 @@ impl Relays {
         relay.drain()
     }
 
+    /// A peer lost its memory: say again what it must still know.
+    pub fn handle_peer_restarted(&mut self, peer: NodeId) -> Vec<Saying> {
+        let mut sayings = Vec::new();
+        for relay in self.open.values_mut() {
+            let sealed: Vec<usize> = relay
+                .aggregates
+                .iter()
+                .filter(|one| self.sealed.contains(&one.id))
+                .flat_map(|one| &one.members)
+                .filter_map(|member| match member {
+                    Member::Gathered(place) => Some(*place),
+                    Member::Own(_) => None,
+                })
+                .collect();
+            relay.gather.say_again_as_relay(peer, &sealed);
+            sayings.extend(relay.drain());
+        }
+        sayings
+    }
+
     /// Takes a confirmed aggregate of an earlier run.
     pub fn recover(&mut self, bound: Bound) {
         self.bound.push(bound);
