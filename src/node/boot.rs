@@ -26,7 +26,8 @@ impl Node {
         self.wanted_switch = Switch::from_ordinal(owed.switch).unwrap_or(Switch::Active);
         self.gate.set_switch(Switch::Halt);
         self.gate.handle_day(now);
-        self.closed_plans = owed.closed_plans.clone();
+        self.accounted = owed.accounted.clone();
+        self.earlier_counted = owed.counted.clone();
         self.totals.tallies = owed.tallies.clone();
         self.totals.earned = owed.earned.clone();
         for (base, units) in &owed.imbalance {

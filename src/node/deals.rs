@@ -105,6 +105,7 @@ impl Node {
             }
             Message::Lapse { offer, id } => {
                 self.relays.handle_lapse(from, offer, id);
+                self.uncount_earlier(offer, from, id, out);
                 let record = Record::Uncounted {
                     offer,
                     peer: from,
@@ -341,6 +342,30 @@ impl Node {
             self.journal(&Record::HoldOver { id: own, is_sealed }, out);
         }
         self.journal(&Record::RelayOver { id, is_sealed }, out);
+    }
+
+    /// Says again to a matcher what an earlier run of this origin has counted.
+    pub(super) fn seal_earlier(&mut self, peer: NodeId, now: Time, out: &mut Outbox) {
+        let counted: Vec<(OfferId, MatchId)> = self
+            .earlier_counted
+            .keys()
+            .filter(|(_, matcher, _)| *matcher == peer)
+            .map(|(offer, _, id)| (*offer, *id))
+            .collect();
+        for (offer, id) in counted {
+            self.send(peer, &Message::Seal { offer, id }, now, out);
+        }
+    }
+
+    /// A matcher gave up what an earlier run has counted: filled → released, once by its id.
+    fn uncount_earlier(&mut self, offer: OfferId, peer: NodeId, id: MatchId, out: &mut Outbox) {
+        let Some((give, part)) = self.earlier_counted.remove(&(offer, peer, id)) else {
+            return;
+        };
+        let sum = self.totals.tallies.entry(give).or_default();
+        sum.filled = sum.filled.less(part.quantity);
+        sum.released = sum.released.saturating_add(part.quantity);
+        self.journal(&Record::Uncounted { offer, peer, id }, out);
     }
 
     pub(super) fn say_all(&mut self, sayings: Vec<Saying>, now: Time, out: &mut Outbox) {

@@ -28,7 +28,7 @@ pub mod output;
 mod owner;
 pub mod report;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::book::{Book, Freshness};
 use crate::config::checked::{Config, Trading};
@@ -36,17 +36,17 @@ use crate::execution::funds::Funds;
 use crate::execution::order::Orders;
 use crate::execution::paper::Paper;
 use crate::execution::plan::Plans;
-use crate::journal::owed::Owed;
+use crate::journal::owed::{Accounted, Owed};
 use crate::journal::record::Record;
 use crate::membership::Peer;
 use crate::membership::links::Links;
 use crate::model::currency::Currency;
 use crate::model::ids::{
-    CommitNo, EnvelopeId, LinkNo, MatchId, NodeId, OrderId, OwnerId, PlanId, RequestNo,
+    CommitNo, EnvelopeId, LinkNo, MatchId, NodeId, OfferId, OrderId, OwnerId, PlanId, RequestNo,
 };
 use crate::model::instrument::{Market, VenueId};
 use crate::model::market::Rules;
-use crate::model::offer::Tally;
+use crate::model::offer::{Part, Tally};
 use crate::model::random::Random;
 use crate::model::time::{Deadline, Span, Time};
 use crate::node::input::Input;
@@ -101,7 +101,10 @@ pub struct Node {
     orders: Orders,
     paper: Paper,
     plans: Plans,
-    closed_plans: BTreeSet<PlanId>,
+    /// Legs of closed plans, by granter.
+    accounted: Accounted,
+    /// Counted matches of offers that an earlier run closed.
+    earlier_counted: BTreeMap<(OfferId, NodeId, MatchId), (Currency, Part)>,
     windows: BTreeMap<(Market, Market), detect::Window>,
 
     origins: Origins,
@@ -229,8 +232,6 @@ impl Commits {
 const RENEW_EVERY: Span = Span::millis(250);
 /// Peers a node keeps, linked or not.
 const PEERS_MAX: usize = 256;
-/// Closed plans remembered; a report about an older one is taken for an orphan.
-const CLOSED_PLANS_MAX: usize = 4_096;
 
 impl Node {
     /// Makes a node from its configuration and what an earlier run owes.
@@ -283,7 +284,8 @@ impl Node {
             orders: Orders::new(&settings.execution),
             paper: Paper::default(),
             plans: Plans::new(&settings.execution),
-            closed_plans: BTreeSet::new(),
+            accounted: Accounted::default(),
+            earlier_counted: BTreeMap::new(),
             windows: BTreeMap::new(),
             origins: Origins::new(me.owner, settings.offer.clone()),
             relays: Relays::default(),
