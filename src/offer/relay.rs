@@ -80,9 +80,9 @@ impl Relays {
     /// Sealed aggregates remembered; the oldest give way.
     pub const SEALED_MAX: usize = 4_096;
     /// How long a part may take to confirm again.
-    const DOUBT: Span = Span::secs(5);
+    const DOUBT: Span = Span::secs(2);
     /// How long a confirmed aggregate waits for the origin's word; its parts wait longer.
-    const SEAL_WITHIN: Span = Span::secs(90);
+    const SEAL_WITHIN: Span = Span::secs(15);
     /// How long a relay is kept after its hold has ended, for late seals.
     const KEEP: Span = Span::secs(120);
 
@@ -444,7 +444,8 @@ impl Relay {
         self.is_answered = true;
         let mut sums: BTreeMap<Method, Aggregate> = BTreeMap::new();
         let own = self.own.and_then(|id| {
-            let hold = holds.open().find(|hold| hold.id == id)?;
+            let mut open = holds.open();
+            let hold = open.find(|hold| hold.id == id && hold.state == HoldState::Held)?;
             Some((Member::Own(id), hold.part, hold.until))
         });
         let gathered = self.gather.candidates().iter().enumerate();

@@ -792,7 +792,12 @@ impl World {
                 let other = usize::try_from(self.random.below(count)).unwrap_or(0);
                 if self.network.way(host, other).is_some() {
                     self.tallies.fault("partition");
-                    let until = self.now + Span::millis(self.random.between(500, 6_000));
+                    let longest = if self.random.chance(200_000) {
+                        40_000
+                    } else {
+                        6_000
+                    };
+                    let until = self.now + Span::millis(self.random.between(500, longest));
                     self.network.cut(host, other, until);
                     for link in self.network.links_between(host, other) {
                         self.close_link(link);
