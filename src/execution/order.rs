@@ -319,8 +319,8 @@ impl Orders {
     /// Answers a leader that asks for a leg: returns false where the id was never seen here.
     pub fn handle_query(&mut self, id: OrderId) -> bool {
         if let Some(order) = self.open.get(&id) {
-            // What is unknown here is told once it is known.
-            if order.state != OrderState::Unknown {
+            // What may never have arrived is told once it is known.
+            if matches!(order.state, OrderState::Open | OrderState::Cancelling) {
                 self.report(id, false);
             }
             return true;
@@ -340,7 +340,10 @@ impl Orders {
         let open: Vec<OrderId> = self
             .open
             .values()
-            .filter(|order| order.leader == leader && order.state != OrderState::Unknown)
+            .filter(|order| {
+                let is_there = matches!(order.state, OrderState::Open | OrderState::Cancelling);
+                order.leader == leader && is_there
+            })
             .map(|order| order.intent.id)
             .collect();
         for id in open {

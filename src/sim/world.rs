@@ -611,9 +611,27 @@ impl World {
     }
 
     fn send_stream(&mut self, host: usize, link: LinkNo, bytes: &[u8]) {
+        self.cut_at_confirm(link, bytes);
         if let Some((to, at)) = self.network.stream(link, host, self.now, &mut self.random) {
             let bytes = bytes.to_vec();
             self.schedule_at(at, Event::Stream { to, link, bytes });
+        }
+    }
+
+    /// Cuts a link just as a matcher confirms: the moment at which both ends know least.
+    fn cut_at_confirm(&mut self, link: LinkNo, bytes: &[u8]) {
+        const SEQUENCED: u8 = 2;
+        const CONFIRM: u8 = 15;
+        let is_confirm = bytes.first() == Some(&SEQUENCED) && bytes.get(9) == Some(&CONFIRM);
+        if !is_confirm || !self.random.chance(self.rates.cut_at_confirm_ppm) {
+            return;
+        }
+        if let Some(connection) = self.network.get(link) {
+            self.tallies.fault("cut-at-confirm");
+            let until = self.now + Span::millis(self.random.between(6_000, 40_000));
+            let (one, other) = (connection.dialler, connection.listener);
+            self.network.cut(one, other, until);
+            self.close_link(link);
         }
     }
 
