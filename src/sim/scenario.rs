@@ -152,7 +152,7 @@ pub fn standard(seed: u64, nodes: u16, topology: Topology, seconds: u64) -> Scen
         busy: Span::secs(seconds),
         calm: Span::secs(180),
         faults: FaultRates::ROUGH,
-        offers_by_hand: 30,
+        offers_by_hand: 60,
         tells: false,
     }
 }
