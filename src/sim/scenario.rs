@@ -152,7 +152,7 @@ pub fn standard(seed: u64, nodes: u16, topology: Topology, seconds: u64) -> Scen
         busy: Span::secs(seconds),
         calm: Span::secs(180),
         faults: FaultRates::ROUGH,
-        offers_by_hand: 60,
+        offers_by_hand: 100,
         tells: false,
     }
 }
@@ -225,7 +225,7 @@ pub fn config(index: usize, beside: &[&VenuePlan], random: &mut Random) -> Confi
         },
         risk: risk_settings(),
         execution: execution::Settings {
-            leg_deadline: Span::millis(400),
+            leg_deadline: Span::millis(random.between(300, 1_200)),
             unknown_after: Span::millis(1_500),
             recovery_reach_ppm: 20_000,
             recovery_deadline: Span::secs(3),

@@ -596,6 +596,7 @@ impl World {
         };
         let there = self.hosts[to].life;
         let wait = Span::micros(self.random.between(0, 2_000));
+        self.network.hold_back(link, self.now + wait);
         self.schedule(Span::ZERO, Event::Up { host: to, life: there, link, peer: from, direction: Direction::Accepted });
         self.schedule(wait, Event::Up { host: from, life, link, peer: to, direction: Direction::Dialled });
     }
