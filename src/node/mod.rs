@@ -428,6 +428,14 @@ impl Node {
         &self.gate
     }
 
+    /// Returns what every link has carried; see `Link::counts`.
+    pub fn link_counts(&self) -> impl Iterator<Item = (NodeId, (u64, u64, u64))> + '_ {
+        self.peers
+            .iter()
+            .filter(|(_, peer)| peer.link.is_ready())
+            .map(|(id, peer)| (*id, peer.link.counts()))
+    }
+
     /// Returns true once every order of an earlier run is accounted for.
     pub fn is_running(&self) -> bool {
         self.phase == Phase::Running

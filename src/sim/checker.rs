@@ -248,6 +248,7 @@ impl Checker {
                 None => self.violate(now, format!("node {host} did not come back")),
             }
         }
+        self.check_links(hosts, now);
         self.check_offers(now);
         for market in markets {
             self.check_venue(market, now);
@@ -278,6 +279,26 @@ impl Checker {
         }
         for text in leaks {
             self.violate(now, format!("node {host}: {text}"));
+        }
+    }
+
+    /// What was handed to a link has arrived once at its other end.
+    fn check_links(&mut self, hosts: &[Host], now: Time) {
+        let mut counts = BTreeMap::new();
+        for (host, state) in hosts.iter().enumerate() {
+            let from = self.scenario.nodes[host].id;
+            for (to, count) in state.node.iter().flat_map(Node::link_counts) {
+                counts.insert((from, to), count);
+            }
+        }
+        for ((from, to), (acknowledged, submitted, _)) in &counts {
+            let delivered = counts.get(&(*to, *from)).map(|(.., delivered)| *delivered);
+            if delivered.is_some_and(|delivered| !(*acknowledged..=*submitted).contains(&delivered)) {
+                self.violate(
+                    now,
+                    format!("of {submitted} messages from {from} to {to}, {delivered:?} arrived"),
+                );
+            }
         }
     }
 

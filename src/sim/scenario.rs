@@ -101,7 +101,7 @@ impl FaultRates {
         request_lost_ppm: 10_000,
         request_not_sent_ppm: 10_000,
         reply_lost_ppm: 20_000,
-        disconnect_every: Span::secs(6),
+        disconnect_every: Span::secs(3),
         partition_every: Span::secs(15),
         crash_every: Span::secs(12),
         stall_every: Span::secs(10),
@@ -152,7 +152,7 @@ pub fn standard(seed: u64, nodes: u16, topology: Topology, seconds: u64) -> Scen
         busy: Span::secs(seconds),
         calm: Span::secs(180),
         faults: FaultRates::ROUGH,
-        offers_by_hand: 100,
+        offers_by_hand: 140,
         tells: false,
     }
 }
@@ -215,7 +215,7 @@ pub fn config(index: usize, beside: &[&VenuePlan], random: &mut Random) -> Confi
         venues: beside.iter().map(|venue| venue_of(venue)).collect(),
         membership: membership::Settings {
             places: 12,
-            redial_min: Span::millis(100),
+            redial_min: Span::millis(20),
             redial_max: Span::secs(2),
         },
         arbitrage: arbitrage::Settings {
@@ -286,7 +286,7 @@ fn offer_settings(is_trader: bool, random: &mut Random) -> offer::Settings {
         threshold: Quantity(10_000_000),
         size_max: Quantity::whole(i64::try_from(random.between(2, 20)).unwrap_or(5)),
         price: RulePrice::Fixed(Price::whole(price)),
-        approve_above: random.chance(300_000).then_some(Quantity::whole(3)),
+        approve_above: random.chance(300_000).then_some(Quantity::whole(1)),
     };
     offer::Settings {
         methods: methods.into_iter().collect(),

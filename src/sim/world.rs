@@ -895,7 +895,7 @@ impl World {
         };
         let settings = &self.scenario.nodes[host].config.offer;
         let line = Line {
-            quantity: Quantity(i64::try_from(self.random.between(100, 900)).unwrap_or(100) * 1_000_000),
+            quantity: Quantity(i64::try_from(self.random.between(30, 300)).unwrap_or(100) * 1_000_000),
             give: Currency::BTC,
             want: Currency::USD,
             asking: Asking::Best,

@@ -28,6 +28,9 @@ pub struct Link {
     next_sequence: u64,
     unacknowledged: VecDeque<(u64, Vec<u8>)>,
     received: u64,
+    /// Messages taken for this life of the peer, and messages of its this life handed on.
+    submitted: u64,
+    delivered: u64,
     is_ready: bool,
     faults: Faults,
 }
@@ -76,6 +79,8 @@ impl Link {
             next_sequence: 1,
             unacknowledged: VecDeque::new(),
             received: 0,
+            submitted: 0,
+            delivered: 0,
             is_ready: false,
             faults: Faults::default(),
         }
@@ -92,6 +97,17 @@ impl Link {
     /// Returns how many messages the peer has not acknowledged.
     pub fn waiting(&self) -> usize {
         self.unacknowledged.len()
+    }
+
+    /// Returns, for these lives of both ends, how many messages were taken for the peer and are
+    /// acknowledged, how many were taken, and how many of its were handed on.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let waiting = self.unacknowledged.len() as u64;
+        (
+            self.submitted.saturating_sub(waiting),
+            self.submitted,
+            self.delivered,
+        )
     }
 
     /// Begins a new connection: emits the welcome.
@@ -142,6 +158,7 @@ impl Link {
                 if sequence < expected {
                     return Ok(Heard::Nothing);
                 }
+                self.delivered += 1;
                 Ok(Heard::Message(reader.rest()))
             }
             ONCE => Ok(Heard::Message(reader.rest())),
@@ -177,6 +194,7 @@ impl Link {
         }
         self.unacknowledged.push_back((self.next_sequence, frame));
         self.next_sequence += 1;
+        self.submitted += 1;
         Ok(())
     }
 
@@ -206,7 +224,9 @@ impl Link {
                 // What was meant for an earlier life may do harm in this one; whoever is still
                 // owed something is told again by the stage that owes it.
                 self.unacknowledged.clear();
+                self.submitted = 0;
             }
+            self.delivered = 0;
             self.peer_incarnation = incarnation;
             self.received = 0;
         }
