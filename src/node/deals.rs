@@ -42,6 +42,11 @@ impl Node {
             moved = true;
             self.say(saying, now, out);
         }
+        while let Some(id) = self.holds.poll_lapsed() {
+            moved = true;
+            let is_sealed = false;
+            self.journal(&Record::HoldOver { id, is_sealed }, out);
+        }
         while let Some(offer) = self.origins.poll_closed() {
             moved = true;
             self.handle_offer_closed(offer, out);

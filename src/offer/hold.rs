@@ -88,6 +88,8 @@ pub struct Holds {
     rails: Vec<RailFunds>,
     open: BTreeMap<MatchId, Hold>,
     sayings: VecDeque<Saying>,
+    /// Own parts of aggregates that lapsed: nobody is told, but the journal is.
+    lapsed: Vec<MatchId>,
     /// Confirmed and counted by the origin: owed until settled.
     sealed: Vec<Hold>,
     faults: Faults,
@@ -105,6 +107,7 @@ impl Holds {
             rails,
             open: BTreeMap::new(),
             sayings: VecDeque::new(),
+            lapsed: Vec::new(),
             sealed: Vec::new(),
             faults: Faults::default(),
             steps: Transitions::default(),
@@ -274,14 +277,15 @@ impl Holds {
                 }
                 continue;
             }
-            if let Some(hold) = self.open.get(&id)
-                && let Some(to) = hold.upstream
-            {
+            if let Some(hold) = self.open.get(&id) {
                 let (offer, id) = (hold.offer, hold.id);
-                self.sayings.push_back(Saying {
-                    to,
-                    say: Say::Lapse { offer, id },
-                });
+                match hold.upstream {
+                    Some(to) => self.sayings.push_back(Saying {
+                        to,
+                        say: Say::Lapse { offer, id },
+                    }),
+                    None => self.lapsed.push(id),
+                }
             }
             self.end(id, HoldState::Lapsed);
         }
@@ -289,6 +293,11 @@ impl Holds {
 
     pub fn poll_saying(&mut self) -> Option<Saying> {
         self.sayings.pop_front()
+    }
+
+    /// Returns an own part of an aggregate that lapsed since the last call.
+    pub fn poll_lapsed(&mut self) -> Option<MatchId> {
+        self.lapsed.pop()
     }
 
     pub fn open(&self) -> impl Iterator<Item = &Hold> {
