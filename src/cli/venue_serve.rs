@@ -281,13 +281,13 @@ fn settings_of(args: &Args) -> anyhow::Result<ServerSettings> {
         rules,
         maker_fee_ppm: rules.taker_fee_ppm,
         markets: vec![market],
-        accounts: args.accounts.iter().map(|account| account.0.clone()).collect(),
-        seed: args.seed,
-        faults: args
-            .faults
+        accounts: args
+            .accounts
             .iter()
-            .map(|fault| (fault.0, fault.1))
+            .map(|account| account.0.clone())
             .collect(),
+        seed: args.seed,
+        faults: args.faults.iter().map(|fault| (fault.0, fault.1)).collect(),
         requests_per_s: card.requests_per_s,
     })
 }

@@ -426,6 +426,12 @@ impl Node {
         &self.gate
     }
 
+    /// Returns how many peers are linked and understood.
+    pub fn links_ready(&self) -> usize {
+        let peers = self.peers.values();
+        peers.filter(|peer| peer.link.is_ready()).count()
+    }
+
     /// Returns true once every order of an earlier run is accounted for.
     pub fn is_running(&self) -> bool {
         self.phase == Phase::Running

@@ -16,6 +16,8 @@ impl Node {
     ) {
         if let Command::Switch(switch) = command {
             self.set_switch(switch, now, out);
+        } else if let Command::PeerAdded { peer } = command {
+            self.add_peer(peer, now);
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod boot;
 pub mod clock;
 pub mod control;
+pub mod demo;
 pub mod driver;
 pub mod feed;
 pub mod frames;

@@ -101,9 +101,7 @@ pub async fn serve(
         streams: BTreeMap::new(),
         streams_made: 0,
     };
-    let router = Router::new()
-        .fallback(handle)
-        .with_state(events.clone());
+    let router = Router::new().fallback(handle).with_state(events.clone());
     let listener = BoundedListener {
         listener,
         permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
