@@ -11,8 +11,8 @@ use crate::model::number::{Price, Quantity};
 use crate::model::offer::{Ask, Line, Part};
 use crate::model::time::{Span, Time};
 use crate::node::report::{
-    Balance, Balances, BookState, Candidate, Explain, Leg, Legs, Limit, Limits, Match, Offer,
-    Offers, PeerStatus, Peers, Quote, QuoteAnswer, SCHEMA, Status, VenueStatus,
+    Balance, Balances, BookState, Candidate, Counts, Explain, Leg, Legs, Limit, Limits, Match,
+    Offer, Offers, PeerStatus, Peers, Quote, QuoteAnswer, SCHEMA, Status, VenueStatus,
 };
 use crate::node::{Node, PeerState, Phase};
 use crate::offer::gather::Answered;
@@ -47,6 +47,8 @@ impl Node {
                 .values()
                 .map(|peer| self.peer_status(peer))
                 .collect(),
+            running: self.is_running(),
+            counts: self.counts(),
             plans_open: count(self.plans.iter().count()),
             envelopes_armed: count(envelopes),
             journal_commit: self.commits.durable.0,
@@ -56,6 +58,20 @@ impl Node {
                 .iter()
                 .map(|(why, times)| ((*why).to_owned(), *times))
                 .collect(),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let totals = &self.totals;
+        Counts {
+            opportunities: totals.opportunities,
+            taken: totals.taken,
+            legs_fired: totals.legs_fired,
+            legs_filled: totals.legs_filled,
+            legs_failed: totals.legs_failed,
+            offers: totals.offers,
+            partial_matches: totals.partial_matches,
+            aggregates: totals.aggregates,
         }
     }
 

@@ -10,6 +10,8 @@ mod flood;
 mod identity;
 mod mesh;
 mod pinned_tls;
+mod process;
+mod processes;
 mod retry;
 mod silence;
 mod store;
