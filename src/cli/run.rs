@@ -7,6 +7,7 @@ use tokio::task::LocalSet;
 
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::home::Home;
+use crate::journal::record::NAMES;
 use crate::shell::boot::{self, Start};
 use crate::shell::store::CrashPoint;
 
@@ -28,6 +29,7 @@ pub struct Args {
 /// # Errors
 /// The configuration is not valid, or the home is in use.
 pub fn run(home: &Home, args: &Args) -> Result<Exit, CliError> {
+    check_crash_point(args.crash_at.as_ref())?;
     let loaded = home.config()?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -61,6 +63,19 @@ async fn serve(start: Start) -> Result<(), CliError> {
     tracing::info!("stopping");
     driver.stop().await;
     Ok(())
+}
+
+/// A point that is never reached would be a rehearsal of nothing.
+fn check_crash_point(point: Option<&CrashPoint>) -> Result<(), CliError> {
+    let known: Vec<&str> = NAMES.iter().map(|(_, name)| *name).collect();
+    match point {
+        Some(point) if !known.contains(&point.kind.as_str()) => {
+            let (kind, known) = (&point.kind, known.join(", "));
+            let text = format!("no record is called `{kind}`; known are: {known}");
+            Err(CliError::usage(text))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn seed() -> Result<u64, CliError> {

@@ -6,6 +6,7 @@
 
 mod attacker;
 mod control;
+mod demo;
 mod flood;
 mod identity;
 mod mesh;

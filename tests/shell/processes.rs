@@ -120,12 +120,12 @@ const POINTS: [&str; 10] = [
     "granted:after",
     "drawn:before",
     "drawn:after",
-    "leg_fired:before",
-    "leg_fired:after",
+    "leg-fired:before",
+    "leg-fired:after",
     "ended:before",
     "ended:after",
-    "plan_closed:before",
-    "envelope_closed:after",
+    "plan-closed:before",
+    "envelope-closed:after",
 ];
 
 /// Three nodes of one owner that list each other: beside alpha, beside beta, beside none.
