@@ -89,7 +89,7 @@ impl Script {
     /// What an account holds at the start, in BTC and in BTC's worth of the other currency.
     const FUNDS: i64 = 20;
     /// The longest that a history is shown.
-    const HISTORY: Span = Span::secs(40);
+    const HISTORY: Span = Span::secs(38);
     /// What stood on a book is taken to stand this long, however fast a history runs: else nothing
     /// stands when an order arrives.
     const STANDS_MS: u64 = 1_500;
