@@ -16,6 +16,14 @@ pub struct Format {
 ///
 /// # Errors
 /// Standard output cannot be written.
+pub fn note(text: &str) -> Result<(), CliError> {
+    match writeln!(io::stderr().lock(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Prints one line of data on stdout.
 pub fn line(text: &str) -> Result<(), CliError> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),

@@ -47,7 +47,11 @@ pub(super) fn read<'t>(
     let trading = trading(reader, root);
     mode?;
     let places = match places? {
-        Places::Auto => membership::places(cores, dedicated?),
+        Places::Auto => {
+            let places = membership::places(cores, dedicated?);
+            reader.settle(&section, "places", format!("\"auto\" ({places})"));
+            places
+        }
         Places::Exactly(places) => places,
     };
     Some(NodePart {

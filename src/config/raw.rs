@@ -262,6 +262,15 @@ impl<'t> Reader<'t> {
         list
     }
 
+    /// Tells what an unset or automatic key comes to, once that is known.
+    pub(super) fn settle(&mut self, section: &Section<'t>, key: &str, value: String) {
+        let path = section.path_of(key);
+        let shown = self.resolved.iter_mut().rev();
+        for shown in shown.filter(|shown| shown.key == path) {
+            shown.value.clone_from(&value);
+        }
+    }
+
     /// Refuses a key for a reason that only several values together show.
     pub(super) fn refuse_key(&mut self, section: &Section<'t>, key: &str, reason: Reason) {
         let at = section

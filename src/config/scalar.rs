@@ -109,6 +109,11 @@ pub(super) fn percent(value: &DeValue<'_>) -> Result<u32, Reason> {
 /// A percent is 10,000 parts per million, and 100,000,000 units of a decimal.
 const UNITS_PER_PPM: i64 = 10_000;
 
+/// Writes parts per million as a file would: in percent, without needless zeros.
+pub(super) fn percent_text(ppm: u32) -> String {
+    format!("{}%", Quantity(i64::from(ppm) * UNITS_PER_PPM))
+}
+
 /// Reads `"250ms"`, `"2s"`, `"10m"`: above zero, at most `longest`.
 pub(super) fn span(value: &DeValue<'_>, longest: Span) -> Result<Span, Reason> {
     let written = text(value)?;
@@ -332,6 +337,11 @@ mod tests {
             ("0.2", None),
         ] {
             assert_eq!(percent(&value(text)).ok(), ppm, "{text}");
+            let written = ppm.map(percent_text);
+            assert!(
+                written.is_none_or(|written| text == format!("\"{written}\"")),
+                "{text}"
+            );
         }
     }
 

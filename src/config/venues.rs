@@ -9,7 +9,7 @@ use crate::config::raw::{Reader, Section};
 use crate::config::{PAIRS_MAX, VENUES_MAX, scalar};
 use crate::model::currency::Currency;
 use crate::model::instrument::VenueId;
-use crate::model::market::Rules;
+use crate::model::market::{FeeIn, Rules};
 use crate::model::number::{Price, Quantity};
 
 pub(super) fn read<'t>(
@@ -94,14 +94,28 @@ fn rules<'t>(
     let lot: Option<Quantity> = reader.value(section, "lot", scalar::positive);
     let quantity_min: Option<Quantity> = reader.value(section, "quantity_min", scalar::positive);
     let fee_in = reader.value(section, "fee_in", scalar::fee_in);
-    let rules = of_dialect?;
-    Some(Rules {
-        tick: tick.unwrap_or(rules.tick),
-        lot: lot.unwrap_or(rules.lot),
-        quantity_min: quantity_min.unwrap_or(rules.quantity_min),
-        taker_fee_ppm: taker_fee_ppm.unwrap_or(rules.taker_fee_ppm),
-        fee_in: fee_in.unwrap_or(rules.fee_in),
-    })
+    let of_dialect = of_dialect?;
+    let rules = Rules {
+        tick: tick.unwrap_or(of_dialect.tick),
+        lot: lot.unwrap_or(of_dialect.lot),
+        quantity_min: quantity_min.unwrap_or(of_dialect.quantity_min),
+        taker_fee_ppm: taker_fee_ppm.unwrap_or(of_dialect.taker_fee_ppm),
+        fee_in: fee_in.unwrap_or(of_dialect.fee_in),
+    };
+    let fee_in = match rules.fee_in {
+        FeeIn::Received => "received".to_owned(),
+        FeeIn::Quote => "quote".to_owned(),
+    };
+    for (key, value) in [
+        ("taker_fee", scalar::percent_text(rules.taker_fee_ppm)),
+        ("tick", rules.tick.to_string()),
+        ("lot", rules.lot.to_string()),
+        ("quantity_min", rules.quantity_min.to_string()),
+        ("fee_in", fee_in),
+    ] {
+        reader.settle(section, key, format!("{value:?}"));
+    }
+    Some(rules)
 }
 
 /// Reads a currency that stands as a key.

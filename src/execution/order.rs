@@ -331,7 +331,7 @@ impl Orders {
         let open: Vec<OrderId> = self
             .open
             .values()
-            .filter(|order| order.leader == leader)
+            .filter(|order| order.leader == leader && order.draw.plan != PlanId::default())
             .map(|order| order.intent.id)
             .collect();
         for id in open {

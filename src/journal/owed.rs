@@ -52,6 +52,31 @@ pub struct BoundHold {
     pub is_sealed: bool,
 }
 
+/// Legs that are accounted for, by granter. Orders of one granter are numbered upwards.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accounted {
+    orders: BTreeMap<NodeId, BTreeSet<OrderId>>,
+}
+
+impl Accounted {
+    /// Legs remembered per granter; the oldest give way.
+    const LEGS_MAX: usize = 2_048;
+
+    pub fn insert(&mut self, granter: NodeId, order: OrderId) {
+        let orders = self.orders.entry(granter).or_default();
+        orders.insert(order);
+        while orders.len() > Self::LEGS_MAX {
+            orders.pop_first();
+        }
+    }
+
+    pub fn contains(&self, granter: NodeId, order: OrderId) -> bool {
+        self.orders
+            .get(&granter)
+            .is_some_and(|orders| orders.contains(&order))
+    }
+}
+
 /// Everything a node owes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owed {
@@ -61,9 +86,16 @@ pub struct Owed {
     pub orders: BTreeMap<OrderId, DrawnOrder>,
     pub legs: BTreeMap<PlanId, Vec<FiredLeg>>,
     pub closed_plans: BTreeSet<PlanId>,
+    /// Legs of closed plans, by granter: a late report of one is no orphan.
+    pub accounted: Accounted,
+    /// Counted matches of closed offers, newest last: sealed again after a crash, and taken back
+    /// where the matcher lapsed.
+    pub counted: BTreeMap<(OfferId, NodeId, MatchId), (Currency, Part)>,
     pub offers: BTreeMap<OfferId, OpenOffer>,
     pub holds: BTreeMap<MatchId, BoundHold>,
     pub relays: BTreeMap<MatchId, Bound>,
+    /// Aggregates that the origin has sealed.
+    pub sealed_relays: BTreeSet<MatchId>,
     pub balances: BTreeMap<(String, Currency), i64>,
     /// Sums over closed plans and offers, by the currency they give.
     pub tallies: BTreeMap<Currency, Tally>,
@@ -75,6 +107,8 @@ pub struct Owed {
 impl Owed {
     /// Ended orders kept for leaders that ask again; the oldest give way.
     const ENDED_MAX: usize = 1_024;
+    /// Counted matches of closed offers remembered; offer ids grow with time, the oldest give way.
+    pub const COUNTED_MAX: usize = 1_024;
     /// Closed plans remembered, so that a late report is known for what it is.
     const CLOSED_MAX: usize = 4_096;
 
@@ -150,7 +184,9 @@ impl Owed {
                 tally,
                 result,
             } => {
-                self.legs.remove(&plan);
+                for leg in self.legs.remove(&plan).unwrap_or_default() {
+                    self.accounted.insert(leg.granter, leg.draw.order);
+                }
                 if self.closed_plans.insert(plan) {
                     self.add_tally(base, tally);
                     *self.earned.entry(quote).or_default() += result.0;
@@ -219,10 +255,29 @@ impl Owed {
                     open.accepted.remove(&(peer, id));
                     open.counted.remove(&(peer, id));
                 }
+                if let Some((give, part)) = self.counted.remove(&(offer, peer, id)) {
+                    let sum = self.tallies.entry(give).or_default();
+                    sum.filled = sum.filled.less(part.quantity);
+                    sum.released = sum.released.saturating_add(part.quantity);
+                }
             }
-            Record::OfferClosed { offer, tally } => {
+            Record::OfferClosed {
+                offer,
+                tally,
+                received,
+            } => {
                 if let Some(open) = self.offers.remove(&offer) {
-                    self.add_tally(open.offer.line.give, tally);
+                    let give = open.offer.line.give;
+                    for ((peer, id), part) in &open.counted {
+                        self.counted.insert((offer, *peer, *id), (give, *part));
+                    }
+                    while self.counted.len() > Self::COUNTED_MAX {
+                        self.counted.pop_first();
+                    }
+                    self.add_tally(give, tally);
+                    if let Some((base, units)) = open.offer.covered(tally.filled, received) {
+                        *self.imbalance.entry(base).or_default() += units;
+                    }
                 }
             }
             Record::HoldConfirmed {
@@ -254,8 +309,14 @@ impl Owed {
             Record::RelayBound { bound } => {
                 self.relays.insert(bound.id, bound);
             }
-            Record::RelayOver { id } => {
+            Record::RelayOver { id, is_sealed } => {
                 self.relays.remove(&id);
+                if is_sealed {
+                    self.sealed_relays.insert(id);
+                    while self.sealed_relays.len() > Self::CLOSED_MAX {
+                        self.sealed_relays.pop_first();
+                    }
+                }
             }
             Record::Booted { .. }
             | Record::Switched { .. }

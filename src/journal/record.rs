@@ -89,6 +89,7 @@ pub enum Record {
     OfferClosed {
         offer: OfferId,
         tally: Tally,
+        received: Quantity,
     },
     /// This node is bound to a part. Durable before the origin hears of it.
     HoldConfirmed {
@@ -107,9 +108,7 @@ pub enum Record {
     RelayBound {
         bound: Bound,
     },
-    RelayOver {
-        id: MatchId,
-    },
+    RelayOver { id: MatchId, is_sealed: bool },
     /// Money of a paper account, or moved by the owner, at a location written as text.
     Balance {
         location: String,
@@ -236,6 +235,7 @@ impl Record {
                 writer.i64(offer.reserve.0);
                 writer.quantity(offer.part_min);
                 writer.u64(offer.expires.0);
+                writer.option(offer.covers.as_ref(), |writer, currency| writer.currency(*currency));
             }
             Self::Accepted {
                 offer,
@@ -258,9 +258,14 @@ impl Record {
                 writer.part(part);
             }
             Self::Uncounted { offer, peer, id } => write_match(writer, offer, peer, id),
-            Self::OfferClosed { offer, tally } => {
+            Self::OfferClosed {
+                offer,
+                tally,
+                received,
+            } => {
                 writer.raw(&offer.0);
                 write_tally(writer, tally);
+                writer.quantity(*received);
             }
             Self::HoldConfirmed {
                 offer,
@@ -282,7 +287,10 @@ impl Record {
                 writer.flag(*is_sealed);
             }
             Self::RelayBound { bound } => write_bound(writer, bound),
-            Self::RelayOver { id } => writer.u64(id.0),
+            Self::RelayOver { id, is_sealed } => {
+                writer.u64(id.0);
+                writer.flag(*is_sealed);
+            }
             Self::Booted { .. }
             | Self::Switched { .. }
             | Self::Granted { .. }
@@ -365,6 +373,7 @@ impl Record {
                     reserve: Price(reader.i64("reserve")?),
                     part_min: reader.quantity("smallest part")?,
                     expires: Time(reader.u64("expiry")?),
+                    covers: reader.option(Reader::currency)?,
                 },
             },
             10 => {
@@ -394,6 +403,7 @@ impl Record {
             13 => Self::OfferClosed {
                 offer: reader.offer()?,
                 tally: read_tally(reader)?,
+                received: reader.quantity("received")?,
             },
             14 => Self::HoldConfirmed {
                 offer: reader.offer()?,
@@ -412,6 +422,7 @@ impl Record {
             },
             17 => Self::RelayOver {
                 id: MatchId(reader.u64("match")?),
+                is_sealed: reader.flag("sealed")?,
             },
             ordinal => return Err(CodecError::Ordinal(ordinal)),
         })
@@ -569,6 +580,7 @@ mod tests {
                     reserve: Price(7),
                     part_min: Quantity(1),
                     expires: Time(9),
+                    covers: Some(Currency::BTC),
                 },
             },
             Record::Accepted {

@@ -35,6 +35,22 @@ pub struct Offer {
     pub reserve: Price,
     pub part_min: Quantity,
     pub expires: Time,
+    /// The currency whose imbalance from broken legs this offer is to cover, if it is for that.
+    pub covers: Option<Currency>,
+}
+
+impl Offer {
+    /// Returns what the imbalance of the covered currency changes by, in signed units, once
+    /// `filled` was given and `received` came in.
+    pub fn covered(&self, filled: Quantity, received: Quantity) -> Option<(Currency, i64)> {
+        let base = self.covers?;
+        let units = if base == self.line.give {
+            -filled.0
+        } else {
+            received.0
+        };
+        Some((base, units))
+    }
 }
 
 /// What one node takes of an offer: quantity and total are the truth, a price is how they print.

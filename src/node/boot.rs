@@ -26,7 +26,8 @@ impl Node {
         self.wanted_switch = Switch::from_ordinal(owed.switch).unwrap_or(Switch::Active);
         self.gate.set_switch(Switch::Halt);
         self.gate.handle_day(now);
-        self.closed_plans = owed.closed_plans.clone();
+        self.accounted = owed.accounted.clone();
+        self.earlier_counted = owed.counted.clone();
         self.totals.tallies = owed.tallies.clone();
         self.totals.earned = owed.earned.clone();
         for (base, units) in &owed.imbalance {
@@ -36,12 +37,7 @@ impl Node {
         self.take_up_orders(&owed, now, out);
         self.take_up_legs(&owed, now);
         self.take_up_offers(&owed, now);
-        for envelope in owed.envelopes.keys() {
-            let record = Record::EnvelopeClosed {
-                envelope: *envelope,
-            };
-            self.journal(&record, out);
-        }
+        self.earlier_envelopes = owed.envelopes.keys().copied().collect();
     }
 
     fn take_up_balances(&mut self, owed: &Owed) {
@@ -214,6 +210,9 @@ impl Node {
         for bound in owed.relays.values() {
             self.relays.recover(bound.clone());
         }
+        for id in &owed.sealed_relays {
+            self.relays.recover_sealed(*id);
+        }
     }
 
     /// Resumes alone once every order of the earlier run has a known end.
@@ -222,6 +221,10 @@ impl Node {
             return;
         }
         self.phase = Phase::Running;
+        // Only now: a crash while reconciling must find them again.
+        for envelope in std::mem::take(&mut self.earlier_envelopes) {
+            self.journal(&Record::EnvelopeClosed { envelope }, out);
+        }
         self.gate.set_switch(self.wanted_switch);
         self.needs_renewal = true;
         if self.incarnation > 1 {

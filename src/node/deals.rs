@@ -105,6 +105,7 @@ impl Node {
             }
             Message::Lapse { offer, id } => {
                 self.relays.handle_lapse(from, offer, id);
+                self.uncount_earlier(offer, from, id, out);
                 let record = Record::Uncounted {
                     offer,
                     peer: from,
@@ -307,10 +308,10 @@ impl Node {
         out: &mut Outbox,
     ) {
         if self.relays.owns(offer, id) {
+            self.journal_relay_over(offer, id, is_sealed, out);
             let sayings = self
                 .relays
                 .handle_verdict(offer, id, is_sealed, &mut self.holds);
-            self.journal(&Record::RelayOver { id }, out);
             self.say_all(sayings, now, out);
             return;
         }
@@ -325,6 +326,46 @@ impl Node {
             self.holds.release(id);
             self.journal(&Record::HoldOver { id, is_sealed }, out);
         }
+    }
+
+    fn journal_relay_over(
+        &mut self,
+        offer: OfferId,
+        id: MatchId,
+        is_sealed: bool,
+        out: &mut Outbox,
+    ) {
+        let Some(bound) = self.relays.bound(offer, id) else {
+            return;
+        };
+        if let Some(own) = bound.own {
+            self.journal(&Record::HoldOver { id: own, is_sealed }, out);
+        }
+        self.journal(&Record::RelayOver { id, is_sealed }, out);
+    }
+
+    /// Says again to a matcher what an earlier run of this origin has counted.
+    pub(super) fn seal_earlier(&mut self, peer: NodeId, now: Time, out: &mut Outbox) {
+        let counted: Vec<(OfferId, MatchId)> = self
+            .earlier_counted
+            .keys()
+            .filter(|(_, matcher, _)| *matcher == peer)
+            .map(|(offer, _, id)| (*offer, *id))
+            .collect();
+        for (offer, id) in counted {
+            self.send(peer, &Message::Seal { offer, id }, now, out);
+        }
+    }
+
+    /// A matcher gave up what an earlier run has counted: filled → released, once by its id.
+    fn uncount_earlier(&mut self, offer: OfferId, peer: NodeId, id: MatchId, out: &mut Outbox) {
+        let Some((give, part)) = self.earlier_counted.remove(&(offer, peer, id)) else {
+            return;
+        };
+        let sum = self.totals.tallies.entry(give).or_default();
+        sum.filled = sum.filled.less(part.quantity);
+        sum.released = sum.released.saturating_add(part.quantity);
+        self.journal(&Record::Uncounted { offer, peer, id }, out);
     }
 
     pub(super) fn say_all(&mut self, sayings: Vec<Saying>, now: Time, out: &mut Outbox) {
@@ -356,12 +397,16 @@ impl Node {
                 })
             }),
             Say::Seal { offer, id } => self.counted_record(offer, to, id),
+            
             Say::Confirm {
-                offer,
-                id,
-                quantity,
-                ..
-            } if quantity.is_positive() => self.confirmed_record(offer, id),
+                offer, id, quantity, ..
+            } if quantity.is_positive() => {
+                let own = self.relays.bound(offer, id).and_then(|bound| bound.own);
+                if let Some(record) = own.and_then(|own| self.hold_record(own)) {
+                    self.journal(&record, out);
+                }
+                self.confirmed_record(offer, id)
+            }
             Say::Release { offer, id } if self.origins.get(offer).is_some() => {
                 let record = Record::Uncounted {
                     offer,
@@ -371,12 +416,18 @@ impl Node {
                 self.journal(&record, out);
                 None
             }
+            
+            Say::Lapse { offer, id } => {
+                self.journal_relay_over(offer, id, false, out);
+                let is_sealed = false;
+                self.journal(&Record::HoldOver { id, is_sealed }, out);
+                None
+            }
             Say::Ask { .. }
             | Say::Match { .. }
             | Say::NoMatch { .. }
             | Say::Confirm { .. }
             | Say::Release { .. }
-            | Say::Lapse { .. }
             | Say::Withdraw { .. } => None,
         };
         match record {
@@ -465,9 +516,14 @@ impl Node {
         if let Some(bound) = self.relays.bound(offer, id) {
             return Some(Record::RelayBound { bound });
         }
+        
+        self.hold_record(id)
+    }
+
+    fn hold_record(&self, id: MatchId) -> Option<Record> {
         let hold = self.holds.open().find(|hold| hold.id == id)?;
         Some(Record::HoldConfirmed {
-            offer,
+            offer: hold.offer,
             id,
             upstream: hold.upstream,
             give: hold.give,
@@ -492,12 +548,15 @@ impl Node {
         };
         let sum = self.totals.tallies.entry(give).or_default();
         *sum = sum.plus(tally);
-        self.journal(&Record::OfferClosed { offer: id, tally }, out);
-        if self.recovery_offers.remove(&id) {
-            let is_base = give == Currency::BTC || received.is_zero();
-            let units = if is_base { -tally.filled.0 } else { received.0 };
-            let currency = if is_base { give } else { want };
-            self.gate.expose(currency, units);
+        let covered = own.offer.covered(tally.filled, received);
+        let record = Record::OfferClosed {
+            offer: id,
+            tally,
+            received,
+        };
+        self.journal(&record, out);
+        if let Some((base, units)) = covered {
+            self.gate.expose(base, units);
         }
         let text = format!(
             "offer {id} {closing}: {} of {} {give} matched for {received} {want}",
@@ -526,6 +585,7 @@ impl Node {
         &mut self,
         line: Line,
         reserve: Price,
+        covers: Option<Currency>,
         now: Time,
         out: &mut Outbox,
     ) -> Result<OfferId, String> {
@@ -547,6 +607,7 @@ impl Node {
             reserve,
             part_min: part_min.min(line.quantity),
             expires: now + self.settings.offer.ttl,
+            covers,
         };
         self.journal(&Record::OfferOpened { offer }, out);
         self.totals.offers += 1;
@@ -609,7 +670,7 @@ impl Node {
             key,
             now + self.settings.offer.ttl + self.settings.offer.cooldown,
         );
-        if let Err(why) = self.open_offer(line, reserve, now, out) {
+        if let Err(why) = self.open_offer(line, reserve, None, now, out) {
             notice(out, Severity::Debug, &format!("no offer: {why}"));
         }
     }
@@ -645,13 +706,8 @@ impl Node {
         if self.askable_peers().is_empty() {
             return false;
         }
-        match self.open_offer(line, reserve, now, out) {
-            Ok(id) => {
-                self.recovery_offers.insert(id);
-                true
-            }
-            Err(_) => false,
-        }
+        self.open_offer(line, reserve, Some(pair.base), now, out)
+            .is_ok()
     }
 
     fn residual_line(&self, give: Currency, want: Currency, quantity: Quantity) -> Option<Line> {

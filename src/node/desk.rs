@@ -167,7 +167,7 @@ impl Node {
                 OrderOutput::Report(leader, report) => {
                     if leader == self.me.id {
                         if !self.plans.handle_report(leader, &report, now) {
-                            self.adopt_orphan(leader, &report, now);
+                            self.adopt_orphan(leader, &report, now, out);
                         }
                     } else {
                         self.send(leader, &Message::LegReport(report), now, out);

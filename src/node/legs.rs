@@ -10,7 +10,7 @@ use crate::model::time::Time;
 use crate::model::trade::{Draw, LegRefusal, LegReport, Purpose};
 use crate::node::detect::Ticket;
 use crate::node::output::{Outbox, Severity};
-use crate::node::{CLOSED_PLANS_MAX, Node, notice};
+use crate::node::{Node, notice};
 use crate::wire::message::Message;
 
 impl Node {
@@ -187,9 +187,8 @@ impl Node {
             result: (quote_units, base_units, plan.imbalance()),
         };
         self.journal(&record, out);
-        self.closed_plans.insert(plan.id);
-        while self.closed_plans.len() > CLOSED_PLANS_MAX {
-            self.closed_plans.pop_first();
+        for leg in &plan.legs {
+            self.accounted.insert(leg.granter, leg.draw.order);
         }
         let text = format!(
             "plan {}: {} of {} {} filled, {} {}, {}",
@@ -228,20 +227,42 @@ impl Node {
     }
 
     /// Takes up a leg of an earlier run that the granter reports and nobody here remembers.
-    pub(super) fn adopt_orphan(&mut self, granter: NodeId, report: &LegReport, now: Time) {
+    pub(super) fn adopt_orphan(
+        &mut self,
+        granter: NodeId,
+        report: &LegReport,
+        now: Time,
+        out: &mut Outbox,
+    ) {
         let is_old = report.plan.0 >> 32 < self.incarnation;
-        let is_settled = self.closed_plans.contains(&report.plan);
-        if is_settled || !is_old || !report.filled.quantity.is_positive() {
+        let is_known = self.accounted.contains(granter, report.order);
+        if is_known || !is_old || !report.filled.quantity.is_positive() {
             return;
         }
+        // An order whose draw its granter lost names no plan: it becomes one of its own.
+        let plan = if report.plan == PlanId::default() {
+            let fresh = self.numbers.plan;
+            self.numbers.plan = fresh.next();
+            fresh
+        } else {
+            report.plan
+        };
         let draw = Draw {
             envelope: EnvelopeId::default(),
             order: report.order,
-            plan: report.plan,
+            plan,
             quantity: report.filled.quantity,
             limit: report.limit,
             purpose: Purpose::Open,
         };
+        let record = Record::LegFired {
+            granter,
+            draw,
+            market: report.market,
+            side: report.side,
+            planned: report.filled.quantity,
+        };
+        self.journal(&record, out);
         let fee_in = self
             .rules(report.market)
             .map_or(FeeIn::Quote, |rules| rules.fee_in);
@@ -254,7 +275,7 @@ impl Node {
             fee_in,
             now,
         );
-        self.plans.adopt(report.plan, leg, now);
+        self.plans.adopt(plan, leg, now);
         self.plans.handle_report(granter, report, now);
     }
 }

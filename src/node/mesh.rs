@@ -119,6 +119,9 @@ impl Node {
                 self.send(id, &message, now, out);
             }
             self.orders.handle_leader_restarted(id);
+            self.seal_earlier(id, now, out);
+            let sayings = self.relays.handle_peer_restarted(id);
+            self.say_all(sayings, now, out);
         }
         let sayings = self.origins.handle_peer_ready(id);
         self.say_all(sayings, now, out);
@@ -205,7 +208,7 @@ impl Node {
             Message::Fire(draw) if is_own => self.fire(draw, from, now, out),
             Message::LegReport(report) if is_own => {
                 if !self.plans.handle_report(from, &report, now) {
-                    self.adopt_orphan(from, &report, now);
+                    self.adopt_orphan(from, &report, now, out);
                 }
             }
             Message::LegRefused { order, why, .. } if is_own => {

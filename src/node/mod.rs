@@ -31,7 +31,7 @@ pub mod report;
 mod views;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::book::{Book, Freshness};
 use crate::config::checked::{Config, Trading};
@@ -39,7 +39,7 @@ use crate::execution::funds::Funds;
 use crate::execution::order::Orders;
 use crate::execution::paper::Paper;
 use crate::execution::plan::Plans;
-use crate::journal::owed::Owed;
+use crate::journal::owed::{Accounted, Owed};
 use crate::journal::record::Record;
 use crate::membership::Peer;
 use crate::membership::links::Links;
@@ -49,7 +49,7 @@ use crate::model::ids::{
 };
 use crate::model::instrument::{Market, VenueId};
 use crate::model::market::Rules;
-use crate::model::offer::Tally;
+use crate::model::offer::{Part, Tally};
 use crate::model::random::Random;
 use crate::model::time::{Deadline, Span, Time};
 use crate::node::input::Input;
@@ -98,20 +98,23 @@ pub struct Node {
 
     gate: Gate,
     granted: Granted,
+    /// Envelopes of an earlier run, until every order of theirs is accounted for.
+    earlier_envelopes: Vec<EnvelopeId>,
     rights: Rights,
     funds: Funds,
     orders: Orders,
     paper: Paper,
     plans: Plans,
-    closed_plans: BTreeSet<PlanId>,
+    /// Legs of closed plans, by granter.
+    accounted: Accounted,
+    /// Counted matches of offers that an earlier run closed.
+    earlier_counted: BTreeMap<(OfferId, NodeId, MatchId), (Currency, Part)>,
     windows: BTreeMap<(Market, Market), detect::Window>,
 
     origins: Origins,
     relays: Relays,
     holds: Holds,
     cooldowns: BTreeMap<(Currency, Currency), Time>,
-    /// Offers that carry the imbalance of a plan.
-    recovery_offers: BTreeSet<OfferId>,
 
     transfers: VecDeque<(Time, desk::Moving)>,
     renew_at: Time,
@@ -233,8 +236,6 @@ impl Commits {
 const RENEW_EVERY: Span = Span::millis(250);
 /// Peers a node keeps, linked or not.
 const PEERS_MAX: usize = 256;
-/// Closed plans remembered; a report about an older one is taken for an orphan.
-const CLOSED_PLANS_MAX: usize = 4_096;
 
 impl Node {
     /// Makes a node from its configuration and what an earlier run owes.
@@ -282,18 +283,19 @@ impl Node {
             scratch: feeds::Scratch::default(),
             gate: Gate::new(settings.risk.clone()),
             granted: Granted::default(),
+            earlier_envelopes: Vec::new(),
             rights: Rights::default(),
             funds: Funds::default(),
             orders: Orders::new(&settings.execution),
             paper: Paper::default(),
             plans: Plans::new(&settings.execution),
-            closed_plans: BTreeSet::new(),
+            accounted: Accounted::default(),
+            earlier_counted: BTreeMap::new(),
             windows: BTreeMap::new(),
             origins: Origins::new(me.owner, settings.offer.clone()),
             relays: Relays::default(),
             holds: Holds::new(settings.offer.rails.clone()),
             cooldowns: BTreeMap::new(),
-            recovery_offers: BTreeSet::new(),
             transfers: VecDeque::new(),
             renew_at: now,
             needs_renewal: true,

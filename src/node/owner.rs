@@ -119,7 +119,7 @@ impl Node {
         if self.askable_peers().is_empty() {
             return Done::failed("no peer is linked, so nobody would hear of it");
         }
-        match self.open_offer(line, reserve, now, out) {
+        match self.open_offer(line, reserve, None, now, out) {
             Ok(id) => Done::ok(format!("offer {id}")),
             Err(why) => Done::failed(why),
         }

@@ -160,8 +160,15 @@ impl Gather {
     /// Says again to a peer that lost its memory, or after this node lost its own, what is accepted
     /// and what is counted.
     pub fn say_again(&mut self, peer: NodeId) {
+        let all: Vec<usize> = (0..self.candidates.len()).collect();
+        self.say_again_as_relay(peer, &all);
+    }
+
+    /// The same for a relay, which may seal only what its origin has sealed.
+    pub fn say_again_as_relay(&mut self, peer: NodeId, sealed: &[usize]) {
         let offer = self.offer;
-        for candidate in self.candidates.iter().filter(|one| one.peer == peer) {
+        let candidates = self.candidates.iter().enumerate();
+        for (place, candidate) in candidates.filter(|(_, one)| one.peer == peer) {
             let id = candidate.id;
             let say = match candidate.state {
                 CandidateState::Accepting => Say::Accept {
@@ -169,7 +176,8 @@ impl Gather {
                     id,
                     quantity: candidate.taken,
                 },
-                CandidateState::Confirmed => Say::Seal { offer, id },
+                CandidateState::Confirmed if sealed.contains(&place) => Say::Seal { offer, id },
+                CandidateState::Confirmed => continue,
                 CandidateState::Revoked => Say::Release { offer, id },
                 CandidateState::Offered
                 | CandidateState::Refused

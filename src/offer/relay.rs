@@ -7,7 +7,7 @@
 //! A primary confirms its parts again before it confirms an accept; what a part does not confirm
 //! shrinks the aggregate. It never owes the origin more than its parts owe it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::currency::Method;
 use crate::model::ids::{MatchId, NodeId, OfferId};
@@ -70,11 +70,15 @@ pub struct Relays {
     open: BTreeMap<OfferId, Relay>,
     /// Confirmed aggregates of an earlier run.
     bound: Vec<Bound>,
+    /// Aggregates that the origin has sealed: it may say so again after a crash of either end.
+    sealed: BTreeSet<MatchId>,
 }
 
 impl Relays {
     /// Offers relayed at once; full hands nothing on.
     pub const OPEN_MAX: usize = 256;
+    /// Sealed aggregates remembered; the oldest give way.
+    pub const SEALED_MAX: usize = 4_096;
     /// How long a part may take to confirm again.
     const DOUBT: Span = Span::secs(5);
     /// How long a confirmed aggregate waits for the origin's word; its parts wait longer.
@@ -222,8 +226,14 @@ impl Relays {
         offer: OfferId,
         id: MatchId,
         is_sealed: bool,
-        holds: &mut Holds,
+                holds: &mut Holds,
     ) -> Vec<Saying> {
+        if self.sealed.contains(&id) {
+            return Vec::new();
+        }
+        if is_sealed && !self.is_lapsed(offer, id) {
+            self.remember_sealed(id);
+        }
         if let Some((relay, at)) = self.aggregate(offer, id) {
             if relay.aggregates[at].state == AggregateState::Lapsed {
                 let (to, say) = (relay.upstream, Say::Lapse { offer, id });
@@ -254,7 +264,8 @@ impl Relays {
     }
 
     pub fn owns(&self, offer: OfferId, id: MatchId) -> bool {
-        self.bound.iter().any(|bound| bound.id == id)
+        self.sealed.contains(&id)
+            || self.bound.iter().any(|bound| bound.id == id)
             || self
                 .open
                 .get(&offer)
@@ -277,9 +288,41 @@ impl Relays {
         relay.drain()
     }
 
+    /// A peer lost its memory: say again what it must still know.
+    pub fn handle_peer_restarted(&mut self, peer: NodeId) -> Vec<Saying> {
+        let mut sayings = Vec::new();
+        for relay in self.open.values_mut() {
+            let sealed: Vec<usize> = relay
+                .aggregates
+                .iter()
+                .filter(|one| self.sealed.contains(&one.id))
+                .flat_map(|one| &one.members)
+                .filter_map(|member| match member {
+                    Member::Gathered(place) => Some(*place),
+                    Member::Own(_) => None,
+                })
+                .collect();
+            relay.gather.say_again_as_relay(peer, &sealed);
+            sayings.extend(relay.drain());
+        }
+        sayings
+    }
+
     /// Takes a confirmed aggregate of an earlier run.
     pub fn recover(&mut self, bound: Bound) {
         self.bound.push(bound);
+    }
+
+    /// Takes the id of an aggregate that was sealed in an earlier run.
+    pub fn recover_sealed(&mut self, id: MatchId) {
+        self.remember_sealed(id);
+    }
+
+    fn remember_sealed(&mut self, id: MatchId) {
+        self.sealed.insert(id);
+        while self.sealed.len() > Self::SEALED_MAX {
+            self.sealed.pop_first();
+        }
     }
 
     /// Moves every relay on: answers upstream, confirms, tidies up. `next_id` numbers matches.
@@ -326,10 +369,17 @@ impl Relays {
 
     /// Describes a confirmed aggregate for the journal.
     pub fn bound(&self, offer: OfferId, id: MatchId) -> Option<Bound> {
+        if let Some(bound) = self.bound.iter().find(|bound| bound.id == id) {
+            return Some(bound.clone());
+        }
         let relay = self.open.get(&offer)?;
         let aggregate = relay.aggregates.iter().find(|one| one.id == id)?;
-        let AggregateState::Confirmed { quantity, total } = aggregate.state else {
-            return None;
+        let (quantity, total) = match aggregate.state {
+            AggregateState::Confirmed { quantity, total } => (quantity, total),
+            AggregateState::Lapsed => (aggregate.part.quantity, aggregate.part.total),
+            AggregateState::Offered | AggregateState::Accepting | AggregateState::Over => {
+                return None;
+            }
         };
         let mut bound = Bound {
             offer,
@@ -355,6 +405,15 @@ impl Relays {
             }
         }
         Some(bound)
+    }
+
+    fn is_lapsed(&self, offer: OfferId, id: MatchId) -> bool {
+        self.open.get(&offer).is_some_and(|relay| {
+            relay
+                .aggregates
+                .iter()
+                .any(|one| one.id == id && one.state == AggregateState::Lapsed)
+        })
     }
 
     fn aggregate(&mut self, offer: OfferId, id: MatchId) -> Option<(&mut Relay, usize)> {

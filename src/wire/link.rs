@@ -3,7 +3,8 @@
 //! A sequenced message is kept until the peer has acknowledged it and is sent again after a
 //! reconnect; the receiver drops what it has. A message sent *once* dies with its connection: a
 //! leg that may be late must not be fired late. An incarnation number tells a restarted peer from
-//! a reconnected one.
+//! a reconnected one; what was meant for its earlier life is dropped, and each stage says again
+//! what still holds.
 //!
 //! ```text
 //! connected ── welcome both ways ──▶ ready ── data, acks ──▶ … ── connection lost ──▶ connected
@@ -201,6 +202,11 @@ impl Link {
         reader.finish()?;
         let restarted = incarnation != self.peer_incarnation;
         if restarted {
+            if self.peer_incarnation != 0 {
+                // What was meant for an earlier life may do harm in this one; whoever is still
+                // owed something is told again by the stage that owes it.
+                self.unacknowledged.clear();
+            }
             self.peer_incarnation = incarnation;
             self.received = 0;
         }

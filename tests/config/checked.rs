@@ -226,6 +226,9 @@ fn show_tells_where_each_value_comes_from() {
     assert_eq!(find("risk.collar").value, "\"15%\"");
     assert_eq!(find("risk.collar").line, None);
     assert_eq!(find("venue[0].name").value, "\"alpha\"");
+    assert_eq!(find("venue[0].taker_fee").value, "\"0.2%\"");
+    assert_eq!(find("venue[0].taker_fee").line, None);
+    assert_eq!(find("node.places").value, "\"auto\" (6)");
     let line = find("venue[0].name").line.unwrap();
     assert_eq!(NODE.lines().nth(line - 1), Some("name = \"alpha\""));
     for row in KEYS

@@ -10,7 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use expressnet::model::ids::CommitNo;
-use expressnet::shell::store::{AppendError, Crash, Progress, RECORD_BYTES_MAX, Store, StoreError};
+use expressnet::shell::store::{
+    AppendError, Crash, Progress, QUEUE_RECORDS_MAX, RECORD_BYTES_MAX, Store, StoreError,
+};
 
 use crate::home;
 
@@ -50,6 +52,20 @@ fn a_record_that_is_too_long_is_not_taken() {
     assert_eq!(store.append(CommitNo(1), &long), Err(AppendError::TooLong));
     let whole = vec![0; RECORD_BYTES_MAX];
     assert_eq!(store.append(CommitNo(1), &whole), Ok(()));
+}
+
+/// Goal: a disk that has stopped is noticed. Method: append faster than any disk can sync.
+#[test]
+fn a_store_that_falls_behind_says_so_and_keeps_what_it_took() {
+    let path = home("store-behind").join("journal.sqlite");
+    let (store, _) = Store::open(&path).unwrap();
+    let body = vec![9; RECORD_BYTES_MAX / 8];
+    let refused = (1..1_000_000).find(|number| store.append(CommitNo(*number), &body).is_err());
+    let refused = refused.unwrap();
+    assert!(refused > QUEUE_RECORDS_MAX as u64);
+    await_durable(&store, CommitNo(refused - 1));
+    drop(store);
+    assert_eq!(reopened(&path).len() as u64, refused - 1);
 }
 
 #[test]
