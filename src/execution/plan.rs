@@ -327,10 +327,10 @@ impl Plans {
 
     /// There is no way to recover now; tried again shortly.
     pub fn handle_no_way(&mut self, id: PlanId, now: Time) {
-        if let Some(plan) = self.open.get_mut(&id) {
-            if let PlanState::Recovering { next_try, .. } = &mut plan.state {
-                *next_try = now + Self::RETRY;
-            }
+        if let Some(plan) = self.open.get_mut(&id)
+            && let PlanState::Recovering { next_try, .. } = &mut plan.state
+        {
+            *next_try = now + Self::RETRY;
         }
     }
 

@@ -226,7 +226,7 @@ impl Relays {
         offer: OfferId,
         id: MatchId,
         is_sealed: bool,
-                holds: &mut Holds,
+        holds: &mut Holds,
     ) -> Vec<Saying> {
         if self.sealed.contains(&id) {
             return Vec::new();
