@@ -85,8 +85,15 @@ pub fn run(args: &Args) -> Result<Exit, CliError> {
         .build()
         .context("the runtime cannot be made")?;
     let mut say = |line: &str| drop(screen::line(line));
-    let played = LocalSet::new().block_on(&runtime, demo::run(&settings, &mut say));
-    let report = played.map_err(anyhow::Error::from)?;
+    let report = LocalSet::new().block_on(&runtime, async {
+        tokio::select! {
+            played = demo::run(&settings, &mut say) => played.map_err(anyhow::Error::from),
+            told = tokio::signal::ctrl_c() => {
+                told?;
+                Err(anyhow::Error::msg("interrupted"))
+            }
+        }
+    })?;
     match args.format.json {
         true => screen::line(&serde_json::to_string(&report)?)?,
         false => show(&report)?,
@@ -113,6 +120,19 @@ fn show(report: &Report) -> Result<(), CliError> {
     let rows = rows.map(|(what, count)| [what.to_owned(), count.to_string()]);
     screen::line("")?;
     screen::table(["what", "count"], &rows, "")?;
+    screen::line("")?;
+    let rows: Vec<[String; 3]> = report
+        .venues
+        .iter()
+        .map(|(venue, count)| {
+            [
+                venue.clone(),
+                count.orders.to_string(),
+                count.filled.to_string(),
+            ]
+        })
+        .collect();
+    screen::table(["beside venue", "orders", "filled"], &rows, "")?;
     screen::line("")?;
     let rows: Vec<[String; 2]> = report
         .skipped

@@ -5,6 +5,7 @@
 )]
 
 mod attacker;
+mod boot;
 mod control;
 mod demo;
 mod flood;

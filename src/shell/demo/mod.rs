@@ -23,7 +23,7 @@ use tokio::time::sleep;
 use crate::shell::boot::StartError;
 use crate::shell::clock::Clock;
 use crate::shell::demo::cast::Script;
-pub use crate::shell::demo::report::{LegCounts, Report};
+pub use crate::shell::demo::report::{LegCounts, OrderCounts, Report};
 use crate::shell::demo::score::Score;
 use crate::shell::demo::stage::Stage;
 use crate::shell::ticks::TicksError;

@@ -23,6 +23,8 @@ pub struct Report {
     pub taken: u64,
     pub skipped: BTreeMap<String, u64>,
     pub legs: LegCounts,
+    /// Orders as the venues count them, by venue.
+    pub venues: BTreeMap<String, OrderCounts>,
     pub offers: u64,
     pub partial_matches: u64,
     pub aggregates: u64,
@@ -45,6 +47,13 @@ pub struct LegCounts {
     pub failed: u64,
     pub unwound: u64,
     pub held: u64,
+}
+
+/// Orders of the trader beside a venue, in the venue's own books.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct OrderCounts {
+    pub orders: usize,
+    pub filled: usize,
 }
 
 impl Report {
@@ -70,6 +79,12 @@ impl Report {
                 unwound: ending("unwound"),
                 held: ending("held"),
             },
+            venues: script
+                .venues
+                .iter()
+                .zip(audits)
+                .map(|(part, audit)| (part.name.to_owned(), order_counts(audit)))
+                .collect(),
             offers: totals.offers,
             partial_matches: totals.partial_matches,
             aggregates: totals.aggregates,
@@ -86,6 +101,16 @@ impl Report {
             unaccounted,
             wall_s: wall.0 / Span::SECOND.0,
         }
+    }
+}
+
+fn order_counts(audit: &Audit) -> OrderCounts {
+    let orders = || audit.accounts.iter().flat_map(|account| &account.orders);
+    OrderCounts {
+        orders: orders().count(),
+        filled: orders()
+            .filter(|order| order.filled.quantity.is_positive())
+            .count(),
     }
 }
 
