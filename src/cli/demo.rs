@@ -1,6 +1,6 @@
 //! `expressnet demo`: the whole path in one process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -148,13 +148,13 @@ fn show(report: &Report) -> Result<(), CliError> {
     let cell = |of: &BTreeMap<String, String>, currency: &String| {
         of.get(currency).cloned().unwrap_or_else(|| "0".to_owned())
     };
-    let rows: Vec<[String; 6]> = report
-        .planned
-        .iter()
-        .map(|(currency, planned)| {
+    let assets: BTreeSet<&String> = report.planned.keys().chain(report.pnl.keys()).collect();
+    let rows: Vec<[String; 6]> = assets
+        .into_iter()
+        .map(|currency| {
             [
                 currency.clone(),
-                planned.clone(),
+                cell(&report.planned, currency),
                 cell(&report.filled, currency),
                 cell(&report.offered, currency),
                 cell(&report.released, currency),

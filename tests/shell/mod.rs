@@ -10,6 +10,7 @@ mod control;
 mod demo;
 mod flood;
 mod identity;
+mod kills;
 mod mesh;
 mod pinned_tls;
 mod process;

@@ -13,6 +13,8 @@ use serde_json::Value;
 
 use crate::shell::world::Folder;
 
+/// The name of a node that answers offers.
+pub(super) const PROVIDER: &str = "p";
 /// Whatever is awaited comes within this, or the test fails.
 pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 /// Between two looks at something that is awaited.
@@ -120,6 +122,13 @@ impl Node {
              advertise = [\"127.0.0.1:{port}\"]\nredial_max = \"1s\"\n"
         );
         let Some((venue, mode)) = venue else {
+            if name == PROVIDER {
+                text.push_str(
+                    "[[offer.rail]]\nmethod = \"SEPA\"\ncurrency = \"USD\"\namount = \"1000000\"\n\
+                     [[offer.rule]]\ngive = \"BTC\"\nwant = \"USD\"\nmethods = [\"SEPA\"]\n\
+                     threshold = \"1\"\nsize_max = \"5\"\nprice = \"101\"\n",
+                );
+            }
             return text;
         };
         let Venue { name, http, ws, .. } = venue;
@@ -135,7 +144,10 @@ impl Node {
              pair_day_notional_max = {{ \"BTC/USD\" = \"10000000\" }}\n\
              day_notional_max = {{ USD = \"10000000\" }}\nday_loss_max = {{ USD = \"10000\" }}\n\
              exposure_max = {{ BTC = \"100\" }}\n[arbitrage]\nedge_min = \"0%\"\n\
-             [execution]\nunknown_after = \"500ms\"\nleg_deadline = \"500ms\"\nrecovery_deadline = \"2s\"\n"
+             [execution]\nunknown_after = \"500ms\"\nleg_deadline = \"500ms\"\nrecovery_deadline = \"2s\"\n\
+             [[execution.transfer]]\ncurrency = \"BTC\"\nfrom = \"{name}\"\nto = \"wallet\"\ntakes = \"1h\"\n\
+             [offer]\nmethods = [\"SEPA\"]\noffer_min = {{ BTC = \"1\" }}\npart_min = {{ BTC = \"0.1\" }}\n\
+             ttl = \"1500ms\"\ngather = \"300ms\"\nhold = \"2s\"\n"
         ));
         text
     }
@@ -144,6 +156,12 @@ impl Node {
         let file = self.home.join(name);
         fs::write(&file, text).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Runs a verb in this home and returns whether it succeeded.
+    pub(super) fn try_cli(&self, words: &[&str]) -> bool {
+        let output = program(&["--home"]).arg(&self.home).args(words).output();
+        output.unwrap().status.success()
     }
 
     /// Runs a verb in this home; it must succeed.
