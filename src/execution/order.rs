@@ -91,6 +91,8 @@ pub struct Order {
     since: Time,
     /// Lists of the venue that did not hold it.
     absent: u8,
+    /// The venue has told of it once, so it was there.
+    was_seen: bool,
 }
 
 /// What the orders ask for.
@@ -180,6 +182,7 @@ impl Orders {
                 filled: Filled::default(),
                 since: now,
                 absent: 0,
+                was_seen: false,
             },
         );
     }
@@ -196,6 +199,7 @@ impl Orders {
                 filled: Filled::default(),
                 since: now,
                 absent: 0,
+                was_seen: false,
             },
         );
     }
@@ -210,6 +214,7 @@ impl Orders {
             filled,
             since: Time::ZERO,
             absent: 0,
+            was_seen: true,
         });
     }
 
@@ -223,6 +228,7 @@ impl Orders {
             listing.about.remove(&id);
         }
         order.absent = 0;
+        order.was_seen = true;
         if report.filled.quantity > order.filled.quantity {
             let more = Filled {
                 quantity: report.filled.quantity.less(order.filled.quantity),
@@ -292,7 +298,7 @@ impl Orders {
             }
             order.absent += 1;
             if order.absent >= Self::ABSENT_MIN {
-                let end = if order.filled.quantity.is_positive() {
+                let end = if order.was_seen {
                     OrderState::Closed
                 } else {
                     OrderState::Rejected
@@ -312,8 +318,11 @@ impl Orders {
 
     /// Answers a leader that asks for a leg: returns false where the id was never seen here.
     pub fn handle_query(&mut self, id: OrderId) -> bool {
-        if self.open.contains_key(&id) {
-            self.report(id, false);
+        if let Some(order) = self.open.get(&id) {
+            // What may never have arrived is told once it is known.
+            if matches!(order.state, OrderState::Open | OrderState::Cancelling) {
+                self.report(id, false);
+            }
             return true;
         }
         let Some(order) = self.ended.iter().find(|order| order.intent.id == id) else {
@@ -331,7 +340,10 @@ impl Orders {
         let open: Vec<OrderId> = self
             .open
             .values()
-            .filter(|order| order.leader == leader && order.draw.plan != PlanId::default())
+            .filter(|order| {
+                let is_there = matches!(order.state, OrderState::Open | OrderState::Cancelling);
+                order.leader == leader && is_there
+            })
             .map(|order| order.intent.id)
             .collect();
         for id in open {

@@ -236,6 +236,9 @@ impl Plans {
         let until = now + Self::ADOPTION + self.recovery_deadline;
         let plan = self.open.entry(id).or_insert_with(|| {
             let mut plan = Plan::new(id, leg.market, leg.market, leg.draw.quantity, now);
+            // Until the other side is known, recovery is bound to what this leg was worth.
+            plan.buy_limit = leg.draw.limit;
+            plan.sell_limit = leg.draw.limit;
             plan.state = PlanState::Recovering {
                 until,
                 next_try: now + Self::ADOPTION,

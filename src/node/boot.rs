@@ -208,7 +208,7 @@ impl Node {
             });
         }
         for bound in owed.relays.values() {
-            self.relays.recover(bound.clone());
+            self.relays.recover(bound.clone(), now);
         }
         for id in &owed.sealed_relays {
             self.relays.recover_sealed(*id);

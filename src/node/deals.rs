@@ -165,9 +165,16 @@ impl Node {
         let secondaries = self.secondaries(&ask, from, asked);
         let is_relay = !secondaries.is_empty() && self.relays.has_room();
         let answered = self.answer(&ask, now);
-        let own = answered.map(|answer| {
-            let upstream = if is_relay { None } else { Some(from) };
-            self.promise(&ask, answer, upstream, hold, now, out)
+        let own = answered.and_then(|answer| {
+            let waits = answer.needs_approval;
+            // A part that waits for its owner comes late and by itself, never within an aggregate.
+            let upstream = (waits || !is_relay).then_some(from);
+            let id = self.promise(&ask, answer, upstream, hold, now, out);
+            if waits {
+                Err(NoAnswer::NeedsApproval)
+            } else {
+                Ok(id)
+            }
         });
         if is_relay {
             let sayings = self
@@ -176,12 +183,6 @@ impl Node {
             self.say_all(sayings, now, out);
         } else if let Err(why) = own {
             self.say(refuse(why), now, out);
-        } else if self
-            .holds
-            .open()
-            .any(|hold| hold.offer == offer && hold.state == HoldState::Waiting)
-        {
-            self.say(refuse(NoAnswer::NeedsApproval), now, out);
         }
     }
 
@@ -240,7 +241,6 @@ impl Node {
         let promise = Hold {
             offer: ask.offer,
             id,
-            // A part that waits for its owner is told apart from any aggregate.
             upstream,
             give: ask.line.give,
             want: ask.line.want,
@@ -524,7 +524,8 @@ impl Node {
     }
 
     fn hold_record(&self, id: MatchId) -> Option<Record> {
-        let hold = self.holds.open().find(|hold| hold.id == id)?;
+        let mut open = self.holds.open();
+        let hold = open.find(|hold| hold.id == id && hold.state == HoldState::Confirmed)?;
         Some(Record::HoldConfirmed {
             offer: hold.offer,
             id,

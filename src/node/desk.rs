@@ -3,7 +3,7 @@
 use crate::execution::order::OrderOutput;
 use crate::journal::record::Record;
 use crate::model::currency::Currency;
-use crate::model::ids::{EnvelopeId, NodeId, OrderId};
+use crate::model::ids::{EnvelopeId, NodeId, OrderId, PlanId};
 use crate::model::instrument::{Instrument, Location, Market};
 use crate::model::market::{FeeIn, Rules, Side};
 use crate::model::number::{Price, Quantity};
@@ -222,6 +222,19 @@ impl Node {
             return;
         };
         let (filled, market) = (order.filled, order.intent.market);
+        if order.draw.plan == PlanId::default() && filled.quantity.is_positive() {
+            // Its draw was lost in a crash: without it the end would mean nothing to the next run.
+            let record = Record::Drawn {
+                draw: Draw {
+                    quantity: filled.quantity,
+                    ..order.draw
+                },
+                leader: order.leader,
+                market,
+                side: order.intent.side,
+            };
+            self.journal(&record, out);
+        }
         self.granted
             .handle_order_ended(id, filled.quantity, filled.total);
         let record = Record::Ended {

@@ -98,7 +98,7 @@ impl Holds {
     /// Promises open at once; full answers nobody.
     pub const OPEN_MAX: usize = 1_024;
     /// How long a confirmed part waits for the origin's seal before it lapses.
-    pub const SEAL_WITHIN: Span = Span::secs(120);
+    pub const SEAL_WITHIN: Span = Span::secs(20);
 
     pub fn new(rails: Vec<RailFunds>) -> Self {
         Self {

@@ -93,7 +93,7 @@ impl Origins {
     /// Times an offer is scattered anew with what is still open.
     const ROUNDS_MAX: u8 = 4;
     /// How long an accept waits for its confirmation before it is revoked.
-    const DOUBT: Span = Span::secs(30);
+    const DOUBT: Span = Span::secs(5);
     /// Times an ask may be handed on inside the darknet.
     const HOPS: u8 = 1;
 

@@ -69,9 +69,17 @@ enum Member {
 pub struct Relays {
     open: BTreeMap<OfferId, Relay>,
     /// Confirmed aggregates of an earlier run.
-    bound: Vec<Bound>,
+    bound: Vec<Recovered>,
     /// Aggregates that the origin has sealed: it may say so again after a crash of either end.
     sealed: BTreeSet<MatchId>,
+}
+
+/// A confirmed aggregate of an earlier run, and until when it waits for the origin's word.
+#[derive(Clone, Debug)]
+struct Recovered {
+    bound: Bound,
+    until: Time,
+    is_lapsed: bool,
 }
 
 impl Relays {
@@ -80,9 +88,9 @@ impl Relays {
     /// Sealed aggregates remembered; the oldest give way.
     pub const SEALED_MAX: usize = 4_096;
     /// How long a part may take to confirm again.
-    const DOUBT: Span = Span::secs(5);
+    const DOUBT: Span = Span::secs(2);
     /// How long a confirmed aggregate waits for the origin's word; its parts wait longer.
-    const SEAL_WITHIN: Span = Span::secs(90);
+    const SEAL_WITHIN: Span = Span::secs(15);
     /// How long a relay is kept after its hold has ended, for late seals.
     const KEEP: Span = Span::secs(120);
 
@@ -176,7 +184,7 @@ impl Relays {
         now: Time,
     ) -> bool {
         let Some((relay, at)) = self.aggregate(offer, id) else {
-            return self.bound.iter().any(|bound| bound.id == id);
+            return self.recovered(id).is_some();
         };
         if relay.aggregates[at].state != AggregateState::Offered {
             return true;
@@ -187,8 +195,12 @@ impl Relays {
 
     /// Repeats the confirmation of an aggregate that is bound already.
     pub fn confirmed(&self, offer: OfferId, id: MatchId) -> Option<(Quantity, Quantity)> {
-        if let Some(bound) = self.bound.iter().find(|bound| bound.id == id) {
-            return Some((bound.part.quantity, bound.part.total));
+        if let Some(one) = self.recovered(id) {
+            return Some(if one.is_lapsed {
+                (Quantity::ZERO, Quantity::ZERO)
+            } else {
+                (one.bound.part.quantity, one.bound.part.total)
+            });
         }
         let relay = self.open.get(&offer)?;
         let aggregate = relay.aggregates.iter().find(|one| one.id == id)?;
@@ -231,7 +243,8 @@ impl Relays {
         if self.sealed.contains(&id) {
             return Vec::new();
         }
-        if is_sealed && !self.is_lapsed(offer, id) {
+        let has_lapsed = self.recovered(id).is_some_and(|one| one.is_lapsed);
+        if is_sealed && !has_lapsed && !self.is_lapsed(offer, id) {
             self.remember_sealed(id);
         }
         if let Some((relay, at)) = self.aggregate(offer, id) {
@@ -246,10 +259,18 @@ impl Relays {
             relay.pass_on(at, is_sealed, holds);
             return relay.drain();
         }
-        let Some(at) = self.bound.iter().position(|bound| bound.id == id) else {
+        let Some(at) = self.bound.iter().position(|one| one.bound.id == id) else {
             return Vec::new();
         };
-        let bound = self.bound.remove(at);
+        if self.bound[at].is_lapsed {
+            let (to, say) = (self.bound[at].bound.upstream, Say::Lapse { offer, id });
+            return if is_sealed {
+                vec![Saying { to, say }]
+            } else {
+                Vec::new()
+            };
+        }
+        let bound = self.bound.remove(at).bound;
         if let Some(own) = bound.own {
             decide(holds, own, is_sealed);
         }
@@ -265,7 +286,7 @@ impl Relays {
 
     pub fn owns(&self, offer: OfferId, id: MatchId) -> bool {
         self.sealed.contains(&id)
-            || self.bound.iter().any(|bound| bound.id == id)
+            || self.recovered(id).is_some()
             || self
                 .open
                 .get(&offer)
@@ -309,8 +330,12 @@ impl Relays {
     }
 
     /// Takes a confirmed aggregate of an earlier run.
-    pub fn recover(&mut self, bound: Bound) {
-        self.bound.push(bound);
+    pub fn recover(&mut self, bound: Bound, now: Time) {
+        self.bound.push(Recovered {
+            bound,
+            until: now + Self::SEAL_WITHIN,
+            is_lapsed: false,
+        });
     }
 
     /// Takes the id of an aggregate that was sealed in an earlier run.
@@ -333,6 +358,7 @@ impl Relays {
         now: Time,
     ) -> Vec<Saying> {
         let mut sayings = Vec::new();
+        self.lapse_recovered(holds, now, &mut sayings);
         for relay in self.open.values_mut() {
             if !relay.is_answered && (relay.gather.all_answered() || relay.respond_by <= now) {
                 relay.answer(holds, next_id, now, &mut sayings);
@@ -351,7 +377,8 @@ impl Relays {
     }
 
     pub fn deadline(&self) -> Option<Deadline> {
-        let mut at = Time::MAX;
+        let waiting = self.bound.iter().filter(|one| !one.is_lapsed);
+        let mut at = waiting.map(|one| one.until).min().unwrap_or(Time::MAX);
         for relay in self.open.values() {
             at = at.min(if relay.is_answered {
                 relay.until + Self::KEEP
@@ -369,8 +396,8 @@ impl Relays {
 
     /// Describes a confirmed aggregate for the journal.
     pub fn bound(&self, offer: OfferId, id: MatchId) -> Option<Bound> {
-        if let Some(bound) = self.bound.iter().find(|bound| bound.id == id) {
-            return Some(bound.clone());
+        if let Some(one) = self.recovered(id) {
+            return Some(one.bound.clone());
         }
         let relay = self.open.get(&offer)?;
         let aggregate = relay.aggregates.iter().find(|one| one.id == id)?;
@@ -405,6 +432,34 @@ impl Relays {
             }
         }
         Some(bound)
+    }
+
+    fn recovered(&self, id: MatchId) -> Option<&Recovered> {
+        self.bound.iter().find(|one| one.bound.id == id)
+    }
+
+    /// Lets go of what an earlier run was bound to and the origin has forgotten.
+    fn lapse_recovered(&mut self, holds: &mut Holds, now: Time, sayings: &mut Vec<Saying>) {
+        for one in &mut self.bound {
+            if one.is_lapsed || now < one.until {
+                continue;
+            }
+            one.is_lapsed = true;
+            if let Some(own) = one.bound.own {
+                holds.release(own);
+            }
+            let (offer, id) = (one.bound.offer, one.bound.id);
+            sayings.push(Saying {
+                to: one.bound.upstream,
+                say: Say::Lapse { offer, id },
+            });
+            for (to, id) in &one.bound.members {
+                sayings.push(Saying {
+                    to: *to,
+                    say: Say::Release { offer, id: *id },
+                });
+            }
+        }
     }
 
     fn is_lapsed(&self, offer: OfferId, id: MatchId) -> bool {
@@ -444,7 +499,8 @@ impl Relay {
         self.is_answered = true;
         let mut sums: BTreeMap<Method, Aggregate> = BTreeMap::new();
         let own = self.own.and_then(|id| {
-            let hold = holds.open().find(|hold| hold.id == id)?;
+            let mut open = holds.open();
+            let hold = open.find(|hold| hold.id == id && hold.state == HoldState::Held)?;
             Some((Member::Own(id), hold.part, hold.until))
         });
         let gathered = self.gather.candidates().iter().enumerate();

@@ -155,11 +155,8 @@ pub(super) fn credentials(node: NodeId) -> Credentials {
 /// Lag stops a venue for seconds and a disconnect costs a resync: both strike seldom.
 const fn rate(fault: Fault, ppm: u32) -> u32 {
     match fault {
-        Fault::Lag | Fault::Disconnects => ppm / 10,
-        Fault::Errors
-        | Fault::LostFrames
-        | Fault::LostReplies
-        | Fault::ReorderedFrames
-        | Fault::SlowCancel => ppm,
+        Fault::Lag | Fault::Disconnects => ppm / 5,
+        Fault::Errors | Fault::LostFrames | Fault::LostReplies | Fault::ReorderedFrames => ppm,
+        Fault::SlowCancel => ppm * 10,
     }
 }

@@ -63,6 +63,13 @@ impl Network {
         Some(link)
     }
 
+    /// Lets nothing arrive at the dialler before it knows of the connection.
+    pub(super) fn hold_back(&mut self, link: LinkNo, until: Time) {
+        if let Some(connection) = self.connections.get_mut(&link) {
+            connection.last_back = connection.last_back.max(until);
+        }
+    }
+
     pub(super) fn get(&self, link: LinkNo) -> Option<Connection> {
         self.connections.get(&link).copied()
     }

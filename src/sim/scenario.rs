@@ -74,6 +74,8 @@ pub struct FaultRates {
     pub partition_every: Span,
     pub crash_every: Span,
     pub stall_every: Span,
+    /// Per confirmed match: the link is cut before the other end hears of it.
+    pub cut_at_confirm_ppm: u32,
     /// Rate of each of the venue server's own faults.
     pub venue_ppm: u32,
 }
@@ -89,6 +91,7 @@ impl FaultRates {
         partition_every: Span::ZERO,
         crash_every: Span::ZERO,
         stall_every: Span::ZERO,
+        cut_at_confirm_ppm: 0,
         venue_ppm: 0,
     };
 
@@ -102,6 +105,7 @@ impl FaultRates {
         partition_every: Span::secs(15),
         crash_every: Span::secs(12),
         stall_every: Span::secs(10),
+        cut_at_confirm_ppm: 20_000,
         venue_ppm: 5_000,
     };
 }
@@ -148,7 +152,7 @@ pub fn standard(seed: u64, nodes: u16, topology: Topology, seconds: u64) -> Scen
         busy: Span::secs(seconds),
         calm: Span::secs(180),
         faults: FaultRates::ROUGH,
-        offers_by_hand: 30,
+        offers_by_hand: 100,
         tells: false,
     }
 }
@@ -221,7 +225,7 @@ pub fn config(index: usize, beside: &[&VenuePlan], random: &mut Random) -> Confi
         },
         risk: risk_settings(),
         execution: execution::Settings {
-            leg_deadline: Span::millis(400),
+            leg_deadline: Span::millis(random.between(300, 1_200)),
             unknown_after: Span::millis(1_500),
             recovery_reach_ppm: 20_000,
             recovery_deadline: Span::secs(3),
