@@ -1,5 +1,7 @@
 //! Offers outlive the death of whoever takes part: origin, relay and provider are killed around
 //! every record of a deal, and in the end both sides' journals agree.
+//!
+//! Three of the records are tried, one of each node; with `EXPRESSNET_KILLS` set, all of them.
 
 use std::time::Duration;
 
@@ -22,6 +24,9 @@ const POINTS: [(usize, &str); 8] = [
     (2, "hold-over"),
 ];
 
+/// The records that bind somebody, one of each node.
+const FEW: [(usize, &str); 3] = [(0, "accepted"), (1, "relay-bound"), (2, "hold-confirmed")];
+
 #[test]
 fn a_deal_is_counted_alike_on_both_sides_whoever_is_killed() {
     let folder = Folder::new();
@@ -38,7 +43,9 @@ fn a_deal_is_counted_alike_on_both_sides_whoever_is_killed() {
         node.run(&[]);
     }
     let mut reached = 0;
-    for (victim, record) in POINTS {
+    let is_long = std::env::var_os("EXPRESSNET_KILLS").is_some();
+    let points = if is_long { &POINTS[..] } else { &FEW[..] };
+    for &(victim, record) in points {
         for moment in ["before", "after"] {
             nodes[victim].kill();
             nodes[victim].run(&["--crash-at", &format!("{record}:{moment}")]);
@@ -48,9 +55,13 @@ fn a_deal_is_counted_alike_on_both_sides_whoever_is_killed() {
             nodes[victim].wait(|status| status["running"] == true);
         }
     }
-    assert_eq!(reached, 2 * POINTS.len(), "not every record was written");
-    let agreed = until(|| agree(&mut nodes));
-    assert!(agreed.is_some(), "origin and provider count differently");
+    assert_eq!(reached, 2 * points.len(), "not every record was written");
+    let mut last = None;
+    let agreed = until(|| {
+        last = agree(&mut nodes);
+        last.is_none()
+    });
+    assert!(agreed.is_some(), "{}", last.unwrap_or_default());
 }
 
 /// Makes offers until the victim has killed itself.
@@ -67,7 +78,19 @@ fn dies(nodes: &mut [Node; 3], victim: usize) -> bool {
 
 /// Stops all nodes, compares the journals of both ends, and runs them again where they differ: a
 /// deal in doubt is settled by asking again.
-fn agree(nodes: &mut [Node; 3]) -> bool {
+fn agree(nodes: &mut [Node; 3]) -> Option<String> {
+    for (node, links) in nodes.iter().zip([1, 2, 1]) {
+        node.wait(|status| {
+            let peers = status["peers"].as_array().unwrap();
+            peers.iter().filter(|peer| peer["linked"] == true).count() == links
+        });
+    }
+    until(|| {
+        let offers = nodes[0].cli(&["offer", "list", "--json"]);
+        ["gathering", "settling", "standing"]
+            .iter()
+            .all(|state| !offers.contains(state))
+    });
     for node in nodes.iter_mut() {
         assert!(node.stop());
     }
@@ -82,19 +105,15 @@ fn agree(nodes: &mut [Node; 3]) -> bool {
     let sealed = provider.holds.values().filter(|hold| hold.is_sealed);
     let bound: i64 = sealed.map(|hold| hold.part.quantity.0).sum();
     if origin.offers.is_empty() && closed.filled.0 == bound && bound > 0 {
-        return true;
+        return None;
     }
     for node in nodes.iter_mut() {
         node.run(&[]);
     }
-    for (node, links) in nodes.iter().zip([1, 2, 1]) {
-        node.wait(|status| {
-            let peers = status["peers"].as_array().unwrap();
-            peers.iter().filter(|peer| peer["linked"] == true).count() == links
-        });
-    }
-    std::thread::sleep(Duration::from_secs(2));
-    false
+    Some(format!(
+        "filled {}, sealed {bound}; still open {:#?}; held {:#?}",
+        closed.filled.0, origin.offers, provider.holds
+    ))
 }
 
 fn owed(node: &Node) -> Owed {
