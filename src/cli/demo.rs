@@ -145,6 +145,21 @@ fn show(report: &Report) -> Result<(), CliError> {
         "nothing was passed over",
     )?;
     screen::line("")?;
+    show_assets(report)?;
+    screen::line("")?;
+    for text in &report.unaccounted {
+        screen::line(&format!("unaccounted: {text}"))?;
+    }
+    let verdict = if report.conserved {
+        "every unit is accounted for"
+    } else {
+        "NOT conserved"
+    };
+    screen::line(&format!("{verdict}; {} s", report.wall_s))
+}
+
+/// Prints what was planned and what came of it, by asset.
+fn show_assets(report: &Report) -> Result<(), CliError> {
     let cell = |of: &BTreeMap<String, String>, currency: &String| {
         of.get(currency).cloned().unwrap_or_else(|| "0".to_owned())
     };
@@ -165,15 +180,5 @@ fn show(report: &Report) -> Result<(), CliError> {
     let head = [
         "asset", "planned", "filled", "offered", "released", "result",
     ];
-    screen::table(head, &rows, "nothing was planned")?;
-    screen::line("")?;
-    for text in &report.unaccounted {
-        screen::line(&format!("unaccounted: {text}"))?;
-    }
-    let verdict = if report.conserved {
-        "every unit is accounted for"
-    } else {
-        "NOT conserved"
-    };
-    screen::line(&format!("{verdict}; {} s", report.wall_s))
+    screen::table(head, &rows, "nothing was planned")
 }
