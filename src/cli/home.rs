@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::standin;
 use crate::config::FILE_BYTES_MAX;
-use crate::config::checked::{Known, KnownDialect, Loaded};
+use crate::config::checked::{Known, Loaded};
 use crate::config::raw::text_of;
+use crate::shell::boot;
 
 /// The folder of one node.
 #[derive(Clone, Debug)]
@@ -58,13 +58,7 @@ pub fn load(file: &Path) -> Result<Loaded, CliError> {
         .with_context(|| format!("{name}: not readable; `expressnet init` writes one"))
         .map_err(|error| CliError::new(Exit::Usage, error))?;
     let text = text_of(&bytes, &name)?;
-    let dialects: Vec<KnownDialect> = standin::dialects()
-        .iter()
-        .map(|dialect| KnownDialect {
-            name: dialect.name,
-            rules: dialect.card.rules,
-        })
-        .collect();
+    let dialects = boot::dialects();
     let known = Known {
         dialects: &dialects,
         cores: cores(),

@@ -3,7 +3,7 @@
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::home::Home;
 use crate::cli::screen::{self, Format};
-use crate::cli::standin::Identity;
+use crate::shell::identity::Identity;
 
 /// Arguments of `id`.
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,7 @@ use anyhow::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::home::Home;
 use crate::cli::screen;
-use crate::cli::standin::{Identity, OwnerSource};
+use crate::shell::identity::{Identity, OwnerSource};
 
 /// What a new home's configuration says.
 pub const TEMPLATE: &str = include_str!("../../config/node.toml");

@@ -19,10 +19,10 @@ pub mod peer;
 pub mod run;
 pub mod screen;
 pub mod simulate;
-pub mod standin;
 pub mod status;
 pub mod switch;
 pub mod venue;
+pub mod venue_serve;
 pub mod watch;
 
 use std::path::PathBuf;
@@ -100,7 +100,7 @@ pub enum Verb {
 /// # Errors
 /// What went wrong, with the exit code that tells it to a script.
 pub fn run(cli: &Cli) -> Result<Exit, CliError> {
-    log_to_stderr();
+    log_to_stderr(&cli.verb);
     let Some(verb) = &cli.verb else {
         return about::run();
     };
@@ -127,9 +127,14 @@ pub fn run(cli: &Cli) -> Result<Exit, CliError> {
     }
 }
 
-/// Sends logs to standard error, at the level that `EXPRESSNET_LOG` asks for (default `info`).
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("EXPRESSNET_LOG").unwrap_or_else(|_| "info".into());
+/// Sends logs to standard error, at the level that `EXPRESSNET_LOG` asks for. By default that is
+/// `info`; the demo tells its own story and leaves only what went wrong.
+fn log_to_stderr(verb: &Option<Verb>) {
+    let usual = match verb {
+        Some(Verb::Demo(_)) => "error",
+        Some(_) | None => "info",
+    };
+    let filter = EnvFilter::try_from_env("EXPRESSNET_LOG").unwrap_or_else(|_| usual.into());
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -20,6 +20,13 @@ pub fn read<T: DeserializeOwned>(
     show: impl Fn(&T) -> Result<(), CliError>,
 ) -> Result<Exit, CliError> {
     for line in ask(&home.path, request)? {
+        // A question about something that does not exist is answered as a command is.
+        if let Ok(Done {
+            ok: false, note, ..
+        }) = serde_json::from_str(&line)
+        {
+            return Err(CliError::failed(note));
+        }
         match format.json {
             true => screen::line(&line)?,
             false => show(&serde_json::from_str(&line)?)?,

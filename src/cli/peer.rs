@@ -4,11 +4,12 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::home::Home;
 use crate::cli::node;
 use crate::cli::screen::{self, Format};
-use crate::cli::standin::{Identity, PeerList};
 use crate::model::ids::NodeId;
 use crate::node::command::{PeerCard, Request};
 use crate::node::report::{PeerStatus, Peers, SCHEMA};
 use crate::shell::control::{AskError, ask};
+use crate::shell::identity::Identity;
+use crate::shell::peers::PeerList;
 
 /// Arguments of `peer`.
 #[derive(Debug, clap::Subcommand)]

@@ -1,14 +1,21 @@
 //! `expressnet run`: the node in the foreground.
 
+use anyhow::Context;
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
+
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::home::Home;
+use crate::journal::record::NAMES;
+use crate::shell::boot::{self, Start};
 use crate::shell::store::CrashPoint;
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  expressnet run\n  expressnet run --home tokyo\n  \
-expressnet run --crash-at envelope:after:2"
+expressnet run --crash-at granted:after:2"
 )]
 pub struct Args {
     /// Rehearse a crash: kill this process right before or after the Nth record of a kind is
@@ -21,7 +28,59 @@ pub struct Args {
 ///
 /// # Errors
 /// The configuration is not valid, or the home is in use.
-pub fn run(home: &Home, _args: &Args) -> Result<Exit, CliError> {
-    home.config()?;
-    Err(CliError::not_built("run"))
+pub fn run(home: &Home, args: &Args) -> Result<Exit, CliError> {
+    check_crash_point(args.crash_at.as_ref())?;
+    let loaded = home.config()?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let start = Start {
+        home: home.path.clone(),
+        config: loaded.config,
+        crash: args.crash_at.clone(),
+        seed: seed()?,
+    };
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be made")?;
+    LocalSet::new().block_on(&runtime, serve(start))?;
+    Ok(Exit::Done)
+}
+
+/// Serves the node until SIGINT or SIGTERM. Nothing is cancelled and no switch is touched: what
+/// is open is taken up by the next run.
+async fn serve(start: Start) -> Result<(), CliError> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let driver = boot::start(start).map_err(anyhow::Error::from)?;
+    let node = driver.look(|node| node.id());
+    tracing::info!(%node, address = ?driver.local_addr(), "running");
+    tokio::select! {
+        _ = interrupt.recv() => (),
+        _ = terminate.recv() => (),
+    }
+    tracing::info!("stopping");
+    driver.stop().await;
+    Ok(())
+}
+
+/// A point that is never reached would be a rehearsal of nothing.
+fn check_crash_point(point: Option<&CrashPoint>) -> Result<(), CliError> {
+    let known: Vec<&str> = NAMES.iter().map(|(_, name)| *name).collect();
+    match point {
+        Some(point) if !known.contains(&point.kind.as_str()) => {
+            let (kind, known) = (&point.kind, known.join(", "));
+            let text = format!("no record is called `{kind}`; known are: {known}");
+            Err(CliError::usage(text))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn seed() -> Result<u64, CliError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|_| CliError::failed("the system's random source does not answer"))?;
+    Ok(u64::from_le_bytes(bytes))
 }

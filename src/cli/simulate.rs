@@ -1,8 +1,8 @@
 //! `expressnet simulate`: seeded worlds, every invariant checked after every step.
 
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::ValueEnum;
@@ -102,7 +102,10 @@ struct Summary {
 /// # Errors
 /// An invariant was broken; the seed is in the text.
 pub fn run(args: &Args) -> Result<Exit, CliError> {
-    #[expect(clippy::disallowed_methods, reason = "the time a run took is shown, nothing follows from it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the time a run took is shown, nothing follows from it"
+    )]
     let started = Instant::now();
     let seeds = args
         .seeds

@@ -41,6 +41,16 @@ fn show(status: &Status) -> Result<(), CliError> {
         status.envelopes_armed,
         status.journal_commit
     ))?;
+    let counts = &status.counts;
+    screen::line(&format!(
+        "did       {} opportunities, {} taken; {} legs filled, {} failed; {} offers, {} matches",
+        counts.opportunities,
+        counts.taken,
+        counts.legs_filled,
+        counts.legs_failed,
+        counts.offers,
+        counts.partial_matches
+    ))?;
     screen::line("")?;
     show_venues(&status.venues)?;
     screen::line("")?;

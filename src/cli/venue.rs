@@ -1,12 +1,10 @@
 //! `expressnet venue`: the dialects of exchanges.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::screen::{self, Format};
-use crate::cli::standin::{KnownCard, dialects};
+use crate::cli::venue_serve;
 use crate::model::market::FeeIn;
+use crate::venue::{Dialect, registry};
 
 /// Arguments of `venue`.
 #[derive(Debug, clap::Subcommand)]
@@ -24,30 +22,8 @@ pub enum Args {
         format: Format,
     },
     /// Serve a dialect on this machine, for rehearsals.
-    Serve(ServeArgs),
-}
-
-/// Arguments of `venue serve`.
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  expressnet venue serve simulated --listen 127.0.0.1:7501 --seed 7"
-)]
-pub struct ServeArgs {
-    pub dialect: String,
-    #[arg(long, default_value = "127.0.0.1:7501")]
-    pub listen: SocketAddr,
-    /// Pairs that are traded there.
-    #[arg(long, default_value = "BTC/USD", value_delimiter = ',')]
-    pub pairs: Vec<String>,
-    /// Recorded trades or books to replay; without it the flow is made from the seed.
-    #[arg(long, value_name = "FILE")]
-    pub history: Option<PathBuf>,
-    /// How many times faster than the clock history runs.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub speed: u32,
-    /// Equal seeds give equal markets.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
+    #[command(after_help = venue_serve::EXAMPLES)]
+    Serve(Box<venue_serve::Args>),
 }
 
 /// Lists, shows or serves.
@@ -57,42 +33,34 @@ pub struct ServeArgs {
 pub fn run(args: &Args) -> Result<Exit, CliError> {
     match args {
         Args::List { format } => list(*format),
-        Args::Card { dialect, format } => card(&find(dialect)?, *format),
-        Args::Serve(args) => serve(args),
+        Args::Card { dialect, format } => card(find(dialect)?, *format),
+        Args::Serve(args) => {
+            find(&args.dialect)?;
+            venue_serve::run(args)
+        }
     }
 }
 
-/// Serves a dialect until it is stopped.
-///
-/// # Errors
-/// The dialect is not known, or the address is in use.
-pub fn serve(args: &ServeArgs) -> Result<Exit, CliError> {
-    find(&args.dialect)?;
-    Err(CliError::not_built("venue serve"))
-}
-
-fn find(name: &str) -> Result<KnownCard, CliError> {
-    dialects()
-        .into_iter()
-        .find(|dialect| dialect.name == name)
-        .ok_or_else(|| {
-            let text = format!("no dialect `{name}`; `expressnet venue list` shows all");
-            CliError::usage(text)
-        })
+fn find(name: &str) -> Result<&'static dyn Dialect, CliError> {
+    registry::find(name).ok_or_else(|| {
+        let text = format!("no dialect `{name}`; `expressnet venue list` shows all");
+        CliError::usage(text)
+    })
 }
 
 fn list(format: Format) -> Result<Exit, CliError> {
     if format.json {
-        for dialect in dialects() {
-            screen::line(&json(&dialect).to_string())?;
+        for dialect in registry::VENUES {
+            screen::line(&json(*dialect).to_string())?;
         }
         return Ok(Exit::Done);
     }
-    let rows: Vec<[String; 5]> = dialects()
+    let rows: Vec<[String; 5]> = registry::VENUES
         .iter()
-        .map(|KnownCard { name, card }| {
+        .map(|dialect| {
+            let card = dialect.card();
             [
-                (*name).to_owned(),
+                dialect.name().to_owned(),
                 yes_no(card.sequenced_books).to_owned(),
                 yes_no(card.client_order_ids).to_owned(),
                 yes_no(card.private_stream).to_owned(),
@@ -111,7 +79,7 @@ fn list(format: Format) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn card(dialect: &KnownCard, format: Format) -> Result<Exit, CliError> {
+fn card(dialect: &dyn Dialect, format: Format) -> Result<Exit, CliError> {
     let card = json(dialect);
     if format.json {
         screen::line(&card.to_string())?;
@@ -128,10 +96,11 @@ fn card(dialect: &KnownCard, format: Format) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn json(KnownCard { name, card }: &KnownCard) -> serde_json::Value {
+fn json(dialect: &dyn Dialect) -> serde_json::Value {
+    let card = dialect.card();
     serde_json::json!({
         "schema": 1,
-        "dialect": name,
+        "dialect": dialect.name(),
         "sequenced_books": card.sequenced_books,
         "client_order_ids": card.client_order_ids,
         "private_stream": card.private_stream,

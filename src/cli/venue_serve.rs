@@ -1,5 +1,6 @@
 //! `expressnet venue serve`: a venue to rehearse against.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +8,10 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::exit::{CliError, Exit};
 use crate::model::currency::Currency;
 use crate::model::instrument::Pair;
 use crate::model::number::{Price, Quantity};
@@ -20,7 +24,7 @@ use crate::venue::history::{ReplaySettings, pair_of_file_name};
 use crate::venue::registry;
 use crate::venue::serving::fault::Fault;
 use crate::venue::serving::market::Source;
-use crate::venue::serving::{AccountSettings, ServerSettings};
+use crate::venue::serving::{AccountSettings, Audit, ServerSettings};
 
 /// Serves a venue of one dialect until interrupted.
 #[derive(Debug, clap::Args)]
@@ -75,6 +79,28 @@ pub struct AccountArg(AccountSettings);
 #[derive(Clone, Copy, Debug)]
 pub struct FaultArg(Fault, u32);
 
+/// Examples in the help of `venue serve`.
+pub const EXAMPLES: &str = "Examples:\n  expressnet venue serve --listen 127.0.0.1:7501 \
+--account key:secret:BTC=10,USD=5000\n  expressnet venue serve --ticks mtgoxUSD.csv.gz --speed 3600 \
+--account key:secret:BTC=10,USD=5000";
+
+/// The last line on stdout: what the venue's own books say.
+#[derive(Debug, Serialize)]
+struct Books {
+    duplicates: u64,
+    imbalance: Option<String>,
+    accounts: Vec<AccountBooks>,
+}
+
+#[derive(Debug, Serialize)]
+struct AccountBooks {
+    key: String,
+    orders: usize,
+    orders_filled: usize,
+    /// Free and held together.
+    balances: BTreeMap<String, String>,
+}
+
 /// The first line on stdout: where the venue listens.
 #[derive(Debug, Serialize)]
 struct Endpoints {
@@ -83,6 +109,33 @@ struct Endpoints {
     ws: String,
     /// For dialects that speak it.
     socketio: Option<String>,
+}
+
+impl Books {
+    fn of(audit: &Audit) -> Self {
+        let accounts = audit.accounts.iter().map(|account| AccountBooks {
+            key: account.key.clone(),
+            orders: account.orders.len(),
+            orders_filled: account
+                .orders
+                .iter()
+                .filter(|order| order.filled.quantity.is_positive())
+                .count(),
+            balances: account
+                .balances
+                .iter()
+                .map(|(currency, free, held)| {
+                    let sum = free.saturating_add(*held);
+                    (currency.to_string(), sum.to_string())
+                })
+                .collect(),
+        });
+        Self {
+            duplicates: audit.duplicates,
+            imbalance: audit.imbalance.map(|currency| currency.to_string()),
+            accounts: accounts.collect(),
+        }
+    }
 }
 
 impl FromStr for AccountArg {
@@ -141,40 +194,55 @@ impl FromStr for FaultArg {
     }
 }
 
-/// Serves until interrupted; the first line on stdout says where, as JSON.
+/// Serves until interrupted; the first line on stdout says where, the last one what the venue's
+/// books hold, both as JSON.
 ///
 /// # Errors
 /// Whatever keeps the venue from being served.
-pub async fn run(args: Args) -> anyhow::Result<u8> {
-    let listen = args.listen;
-    let Some(dialect) = registry::find(&args.dialect) else {
-        let known: Vec<&str> = registry::VENUES.iter().map(|venue| venue.name()).collect();
-        bail!(
-            "no dialect `{}`; known are: {}",
-            args.dialect,
-            known.join(", ")
-        );
-    };
+pub fn run(args: &Args) -> Result<Exit, CliError> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be made")?;
+    runtime.block_on(serve_until_told(args))?;
+    Ok(Exit::Done)
+}
+
+async fn serve_until_told(args: &Args) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let dialect = registry::find(&args.dialect).context("no such dialect")?;
     let server = dialect.server(settings_of(args)?)?;
-    let served = serve(listen, server, Clock::start())
+    let served = serve(args.listen, server, Clock::start())
         .await
         .context("cannot listen")?;
     let address = served.address();
-    let endpoints = Endpoints {
+    print(&Endpoints {
         venue: dialect.name(),
         http: format!("http://{address}"),
         ws: format!("ws://{address}/ws"),
         socketio: None,
-    };
-    let line = serde_json::to_string(&endpoints)?;
+    })?;
+    tokio::select! {
+        _ = interrupt.recv() => (),
+        _ = terminate.recv() => (),
+    }
+    if let Some(audit) = served.audit().await {
+        print(&Books::of(&audit))?;
+    }
+    Ok(())
+}
+
+/// Prints one line and lets it out at once: whoever started the venue waits for it.
+fn print(value: &impl Serialize) -> anyhow::Result<()> {
+    let line = serde_json::to_string(value)?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{line}")?;
     stdout.flush()?;
-    tokio::signal::ctrl_c().await?;
-    Ok(0)
+    Ok(())
 }
 
-fn settings_of(args: Args) -> anyhow::Result<ServerSettings> {
+fn settings_of(args: &Args) -> anyhow::Result<ServerSettings> {
     let mut rules = registry::find(&args.dialect)
         .context("no such dialect")?
         .card()
@@ -213,13 +281,13 @@ fn settings_of(args: Args) -> anyhow::Result<ServerSettings> {
         rules,
         maker_fee_ppm: rules.taker_fee_ppm,
         markets: vec![market],
-        accounts: args.accounts.into_iter().map(|account| account.0).collect(),
-        seed: args.seed,
-        faults: args
-            .faults
-            .into_iter()
-            .map(|fault| (fault.0, fault.1))
+        accounts: args
+            .accounts
+            .iter()
+            .map(|account| account.0.clone())
             .collect(),
+        seed: args.seed,
+        faults: args.faults.iter().map(|fault| (fault.0, fault.1)).collect(),
         requests_per_s: card.requests_per_s,
     })
 }
@@ -270,7 +338,7 @@ mod tests {
         let text = "serve simulated --listen 127.0.0.1:0 --account k:s:USD=5 --seed 7 \
                     --fault lag=9 --fault errors --price 100.5 --pair BTC/EUR --tick 0.1";
         let line = Line::parse_from(text.split_whitespace());
-        let settings = settings_of(line.args).unwrap();
+        let settings = settings_of(&line.args).unwrap();
         assert_eq!(
             settings.faults,
             vec![(Fault::Lag, 9), (Fault::Errors, 20_000)]
@@ -279,6 +347,6 @@ mod tests {
         assert_eq!(settings.rules.tick, Price(10_000_000));
         assert!(Line::try_parse_from(["serve", "--ticks", "f", "--price", "1"]).is_err());
         let missing = Line::parse_from(["serve", "--ticks", "no/mtgoxUSD.csv"]);
-        assert!(settings_of(missing.args).is_err());
+        assert!(settings_of(&missing.args).is_err());
     }
 }

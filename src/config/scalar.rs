@@ -200,7 +200,7 @@ pub(super) fn ws_url(value: &DeValue<'_>) -> Result<String, Reason> {
         .ok_or_else(|| Reason::Value {
             found: written.to_owned(),
             wanted: "an address of the form ws://host:port/path",
-            example: "\"ws://127.0.0.1:7501/feed\"",
+            example: "\"ws://127.0.0.1:7501/ws\"",
         })
 }
 

@@ -143,6 +143,8 @@ pub struct Plan {
     /// A plan with a buying leg only, made to offer what it buys.
     pub is_acquisition: bool,
     opened: Time,
+    /// Until then other legs of an adopted plan may still turn up.
+    waits_until: Time,
 }
 
 /// What the plans ask for.
@@ -190,8 +192,10 @@ impl Plans {
     pub const LEGS_MAX: usize = 12;
     /// Wait for the other legs of an adopted plan.
     const ADOPTION: Span = Span::secs(5);
-    /// Wait between two tries to recover.
+    /// Wait after the first try to recover; it doubles with each further leg, so that the legs a
+    /// plan may have last for its recovery deadline.
     const RETRY: Span = Span::millis(100);
+    const RETRY_DOUBLINGS_MAX: usize = 5;
 
     pub fn new(settings: &Settings) -> Self {
         Self {
@@ -239,6 +243,7 @@ impl Plans {
                 until,
                 next_try: now + Self::ADOPTION,
             };
+            plan.waits_until = now + Self::ADOPTION;
             plan
         });
         match leg.side {
@@ -325,10 +330,10 @@ impl Plans {
 
     /// There is no way to recover now; tried again shortly.
     pub fn handle_no_way(&mut self, id: PlanId, now: Time) {
-        if let Some(plan) = self.open.get_mut(&id) {
-            if let PlanState::Recovering { next_try, .. } = &mut plan.state {
-                *next_try = now + Self::RETRY;
-            }
+        if let Some(plan) = self.open.get_mut(&id)
+            && let PlanState::Recovering { next_try, .. } = &mut plan.state
+        {
+            *next_try = now + Self::RETRY;
         }
     }
 
@@ -399,9 +404,7 @@ impl Plans {
         if !plan.is_settled() {
             return;
         }
-        if let PlanState::Recovering { next_try, .. } = plan.state
-            && next_try > now + Self::RETRY
-        {
+        if now < plan.waits_until {
             return;
         }
         if plan.imbalance() == 0 || plan.is_acquisition {
@@ -415,6 +418,10 @@ impl Plans {
                 next_try: now,
             };
         }
+        // A try that filled nothing is not repeated at once: the book has not changed since.
+        if matches!(plan.state, PlanState::Recovering { next_try, .. } if now < next_try) {
+            return;
+        }
         self.recover_or_give_up(id, now);
     }
 
@@ -422,10 +429,12 @@ impl Plans {
         let Some(plan) = self.open.get_mut(&id) else {
             return;
         };
+        let tries = plan.legs.iter().filter(|leg| leg.role != Role::Plan);
+        let doublings = tries.count().min(Self::RETRY_DOUBLINGS_MAX);
         let PlanState::Recovering { until, next_try } = &mut plan.state else {
             return;
         };
-        *next_try = now + Self::RETRY;
+        *next_try = now + Self::RETRY.times(1 << doublings);
         let is_over = now >= *until || plan.legs.len() >= Self::LEGS_MAX;
         let imbalance = plan.imbalance();
         if plan.legs.iter().all(|leg| leg.state.is_final()) && imbalance == 0 {
@@ -502,6 +511,7 @@ impl Plan {
             state: PlanState::Firing,
             is_acquisition: false,
             opened: now,
+            waits_until: Time::ZERO,
         }
     }
 

@@ -95,7 +95,7 @@ pub struct Owed {
     pub holds: BTreeMap<MatchId, BoundHold>,
     pub relays: BTreeMap<MatchId, Bound>,
     /// Aggregates that the origin has sealed.
-    pub sealed_relays: BTreeSet<MatchId>,
+    pub sealed_relays: BTreeMap<MatchId, Bound>,
     pub balances: BTreeMap<(String, Currency), i64>,
     /// Sums over closed plans and offers, by the currency they give.
     pub tallies: BTreeMap<Currency, Tally>,
@@ -109,6 +109,8 @@ impl Owed {
     const ENDED_MAX: usize = 1_024;
     /// Counted matches of closed offers remembered; offer ids grow with time, the oldest give way.
     pub const COUNTED_MAX: usize = 1_024;
+    /// Sealed aggregates remembered; the oldest give way.
+    const SEALED_MAX: usize = 1_024;
     /// Closed plans remembered, so that a late report is known for what it is.
     const CLOSED_MAX: usize = 4_096;
 
@@ -310,12 +312,13 @@ impl Owed {
                 self.relays.insert(bound.id, bound);
             }
             Record::RelayOver { id, is_sealed } => {
-                self.relays.remove(&id);
-                if is_sealed {
-                    self.sealed_relays.insert(id);
-                    while self.sealed_relays.len() > Self::CLOSED_MAX {
-                        self.sealed_relays.pop_first();
-                    }
+                if let Some(bound) = self.relays.remove(&id)
+                    && is_sealed
+                {
+                    self.sealed_relays.insert(id, bound);
+                }
+                while self.sealed_relays.len() > Self::SEALED_MAX {
+                    self.sealed_relays.pop_first();
                 }
             }
             Record::Booted { .. }

@@ -108,7 +108,10 @@ pub enum Record {
     RelayBound {
         bound: Bound,
     },
-    RelayOver { id: MatchId, is_sealed: bool },
+    RelayOver {
+        id: MatchId,
+        is_sealed: bool,
+    },
     /// Money of a paper account, or moved by the owner, at a location written as text.
     Balance {
         location: String,
@@ -235,7 +238,9 @@ impl Record {
                 writer.i64(offer.reserve.0);
                 writer.quantity(offer.part_min);
                 writer.u64(offer.expires.0);
-                writer.option(offer.covers.as_ref(), |writer, currency| writer.currency(*currency));
+                writer.option(offer.covers.as_ref(), |writer, currency| {
+                    writer.currency(*currency)
+                });
             }
             Self::Accepted {
                 offer,

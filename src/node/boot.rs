@@ -210,8 +210,8 @@ impl Node {
         for bound in owed.relays.values() {
             self.relays.recover(bound.clone(), now);
         }
-        for id in &owed.sealed_relays {
-            self.relays.recover_sealed(*id);
+        for bound in owed.sealed_relays.values() {
+            self.relays.recover_sealed(bound.clone());
         }
     }
 

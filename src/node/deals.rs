@@ -402,9 +402,12 @@ impl Node {
                 })
             }),
             Say::Seal { offer, id } => self.counted_record(offer, to, id),
-            
+
             Say::Confirm {
-                offer, id, quantity, ..
+                offer,
+                id,
+                quantity,
+                ..
             } if quantity.is_positive() => {
                 let own = self.relays.bound(offer, id).and_then(|bound| bound.own);
                 if let Some(record) = own.and_then(|own| self.hold_record(own)) {
@@ -421,7 +424,7 @@ impl Node {
                 self.journal(&record, out);
                 None
             }
-            
+
             Say::Lapse { offer, id } => {
                 self.journal_relay_over(offer, id, false, out);
                 let is_sealed = false;
@@ -521,7 +524,7 @@ impl Node {
         if let Some(bound) = self.relays.bound(offer, id) {
             return Some(Record::RelayBound { bound });
         }
-        
+
         self.hold_record(id)
     }
 

@@ -27,12 +27,12 @@ pub(super) struct Window {
 }
 
 /// What a walk needs of both sides.
-struct Sides<'a> {
-    buy: LiveBook<'a>,
-    sell: LiveBook<'a>,
-    buy_rules: Rules,
-    sell_rules: Rules,
-    costs: Costs,
+pub(super) struct Sides<'a> {
+    pub(super) buy: LiveBook<'a>,
+    pub(super) sell: LiveBook<'a>,
+    pub(super) buy_rules: Rules,
+    pub(super) sell_rules: Rules,
+    pub(super) costs: Costs,
 }
 
 /// A leg that is about to be fired.
@@ -91,11 +91,7 @@ impl Node {
         if !sides.costs.pays(ask.price, bid.price) {
             return;
         }
-        let caps = Caps {
-            buy_in_flight: self.in_flight(buy, Side::Ask),
-            sell_in_flight: self.in_flight(sell, Side::Bid),
-            ..Caps::NONE
-        };
+        let caps = self.in_flight_caps(buy, sell);
         let whole = walk(
             &sides.buy,
             &sides.sell,
@@ -127,6 +123,18 @@ impl Node {
         now: Time,
         out: &mut Outbox,
     ) -> Result<(), &'static str> {
+        let (found, quantity, buying, selling) = self.judge(whole, caps, now)?;
+        self.fire_plan(&found, quantity, &buying, &selling, now, out);
+        Ok(())
+    }
+
+    /// Says what limits and rights allow of an opportunity, or the first reason against it.
+    pub(super) fn judge(
+        &self,
+        whole: &Opportunity,
+        caps: &Caps,
+        now: Time,
+    ) -> Result<(Opportunity, Quantity, Ticket, Ticket), &'static str> {
         let (buy, sell) = (whole.buy, whole.sell);
         if self.gate.switch() != Switch::Active {
             return Err(LimitHit::Switch.word());
@@ -169,8 +177,7 @@ impl Node {
         };
         let found = found.map_err(|why| self.why_nothing(why, &buying, &selling, exposure))?;
         let quantity = self.fit(&found, &buying, &selling)?;
-        self.fire_plan(&found, quantity, &buying, &selling, now, out);
-        Ok(())
+        Ok((found, quantity, buying, selling))
     }
 
     /// Names what kept a walk from taking anything.
@@ -396,7 +403,7 @@ impl Node {
         }
     }
 
-    fn sides(&self, buy: Market, sell: Market, now: Time) -> Option<Sides<'_>> {
+    pub(super) fn sides(&self, buy: Market, sell: Market, now: Time) -> Option<Sides<'_>> {
         let (bought, sold) = (self.books.get(&buy)?, self.books.get(&sell)?);
         let buy_book = bought.book.live(now, &self.freshness).ok()?;
         let sell_book = sold.book.live(now, &self.freshness).ok()?;
@@ -427,7 +434,7 @@ impl Node {
     }
 
     /// Returns what legs in flight will take from a side of a book.
-    fn in_flight(&self, market: Market, takes: Side) -> Quantity {
+    pub(super) fn in_flight(&self, market: Market, takes: Side) -> Quantity {
         let own = self.orders.in_flight(market, takes);
         let legs = self.plans.iter().flat_map(|plan| &plan.legs);
         legs.filter(|leg| {

@@ -90,10 +90,11 @@ impl Node {
             let bytes = out.bytes(frame);
             out.push(Output::VenueFrame { venue: id, bytes });
         };
-        venue.feed.subscribe(&mut send);
+        // Reports of own orders come before the books that those orders change.
         if let Some(client) = &mut venue.client {
             client.login(now, &mut send);
         }
+        venue.feed.subscribe(&mut send);
         venue.heartbeat_at = venue.feed.heartbeat(now, &mut send);
     }
 

@@ -256,8 +256,19 @@ impl Node {
         }
         peer.markets.push((market, rules));
         self.needs_renewal = true;
+        let is_own = |peer: NodeId| {
+            let peer = self.peers.get(&peer);
+            peer.is_some_and(|peer| peer.peer.owner == self.me.owner)
+        };
+        let takes_over = |holder: NodeId| is_own(from) && !is_own(holder);
         match self.books.get_mut(&market) {
             Some(state) if state.holder == Some(from) => state.rules = rules,
+            // Another owner may call a venue by the same name; the own node's word counts.
+            Some(state) if state.holder.is_some_and(takes_over) => {
+                state.book = Book::new(market);
+                state.rules = rules;
+                state.holder = Some(from);
+            }
             // One's own book, or one that another peer holds, stays as it is.
             Some(_) => (),
             None => {

@@ -13,6 +13,7 @@
 //! mesh     links, messages, round trips
 //! boot     what an earlier run left behind
 //! owner    commands and answers
+//! views    the node's state as reports; watch: spreads and why nothing is fired
 //! ```
 
 mod boot;
@@ -27,6 +28,8 @@ mod mesh;
 pub mod output;
 mod owner;
 pub mod report;
+mod views;
+mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -76,6 +79,7 @@ pub struct Node {
     settings: Config,
     random: Random,
     incarnation: u64,
+    booted: Time,
     numbers: Numbers,
     commits: Commits,
     phase: Phase,
@@ -259,6 +263,7 @@ impl Node {
             links,
             random,
             incarnation,
+            booted: now,
             numbers: Numbers {
                 envelope: EnvelopeId(first),
                 order: OrderId(first),
@@ -434,6 +439,12 @@ impl Node {
             .iter()
             .filter(|(_, peer)| peer.link.is_ready())
             .map(|(id, peer)| (*id, peer.link.counts()))
+    }
+
+    /// Returns how many peers are linked and understood.
+    pub fn links_ready(&self) -> usize {
+        let peers = self.peers.values();
+        peers.filter(|peer| peer.link.is_ready()).count()
     }
 
     /// Returns true once every order of an earlier run is accounted for.

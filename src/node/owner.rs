@@ -1,29 +1,213 @@
-//! Commands of the owner.
+//! Commands of the owner: each gets exactly one answer of one line.
 
-use crate::model::ids::CommandNo;
-use crate::model::number::Price;
+use serde::Serialize;
+
+use crate::config::checked::Trading;
+use crate::membership::Peer;
+use crate::model::currency::Currency;
+use crate::model::ids::{CommandNo, NodeId, OfferId};
+use crate::model::instrument::{Instrument, Location};
+use crate::model::number::{Price, Quantity};
+use crate::model::offer::{Asking, Line};
 use crate::model::time::Time;
-use crate::node::Node;
 use crate::node::input::Command;
-use crate::node::output::Outbox;
+use crate::node::output::{Outbox, Output};
+use crate::node::report::Done;
+use crate::node::{Node, Phase};
+use crate::offer::origin::OriginState;
+use crate::risk::Switch;
 
 impl Node {
     pub(super) fn handle_command(
         &mut self,
-        _number: CommandNo,
+        number: CommandNo,
         command: Command,
         now: Time,
         out: &mut Outbox,
     ) {
-        if let Command::Switch(switch) = command {
-            self.set_switch(switch, now, out);
-        } else if let Command::OfferNew { line, reserve } = command {
-            drop(self.open_offer(line, reserve.unwrap_or(Price::ZERO), None, now, out));
-        } else if let Command::OfferApprove(offer) = command {
-            self.holds.handle_approved(offer, now);
-        } else if let Command::OfferWithdraw(offer) = command {
-            let sayings = self.origins.withdraw(offer, now);
-            self.say_all(sayings, now, out);
+        match command {
+            Command::Status => answer(number, &self.status(now), out),
+            Command::Balance => answer(number, &self.balances(), out),
+            Command::Legs => answer(number, &self.legs(), out),
+            Command::Limits => answer(number, &self.limits(), out),
+            Command::Watch => answer(number, &self.watch(now), out),
+            Command::OfferList => answer(number, &self.offers(), out),
+            Command::OfferQuote(line) => answer(number, &self.quote_offer(&line, now), out),
+            Command::PeerList => answer(number, &self.peer_list(), out),
+            Command::OfferExplain(id) => match self.explain(id) {
+                Some(explained) => answer(number, &explained, out),
+                None => answer(number, &unknown_offer(id), out),
+            },
+            Command::Switch(switch) => {
+                let done = self.order_switch(switch, now, out);
+                answer(number, &done, out);
+            }
+            Command::OfferNew { line, reserve } => {
+                let done = self.order_offer(line, reserve, now, out);
+                answer(number, &done, out);
+            }
+            Command::OfferWithdraw(id) => {
+                let done = self.order_withdrawal(id, now, out);
+                answer(number, &done, out);
+            }
+            Command::OfferApprove(id) => {
+                let done = match self.holds.handle_approved(id, now) {
+                    true => Done::ok(format!("approved what waited for offer {id}")),
+                    false => Done::failed(format!("nothing waits for your word on offer {id}")),
+                };
+                answer(number, &done, out);
+            }
+            Command::PeerAdded { peer } => {
+                let done = self.order_peer(peer, now, out);
+                answer(number, &done, out);
+            }
+            Command::PeerRemoved(id) => {
+                let done = match self.remove_peer(id, now, out) {
+                    true => Done::ok(format!("{id} does not exist for this node any more")),
+                    false => Done::failed(format!("no listed node has the id {id}")),
+                };
+                answer(number, &done, out);
+            }
+            Command::Transferred {
+                currency,
+                from,
+                to,
+                amount,
+            } => {
+                let done = self.order_transfer(currency, (from, to), amount, out);
+                answer(number, &done, out);
+            }
+            Command::Methods(methods) => {
+                self.settings.offer.methods = methods;
+                let note = format!("own offers may be paid by {methods}, until the next start");
+                answer(number, &Done::ok(note), out);
+            }
         }
     }
+
+    fn order_switch(&mut self, switch: Switch, now: Time, out: &mut Outbox) -> Done {
+        let opens = matches!(switch, Switch::Active | Switch::Pause | Switch::Reduce);
+        if self.phase == Phase::Failed && opens {
+            let why = self.halted_because.clone().unwrap_or_default();
+            return Done::refused(format!("{why}; mend it and restart"));
+        }
+        self.set_switch(switch, now, out);
+        let waits = match self.phase {
+            Phase::Reconciling => " once every order of the earlier run is accounted for",
+            Phase::Running | Phase::Failed => "",
+        };
+        Done::ok(format!("switch is {}{waits}", switch.word()))
+    }
+
+    fn order_offer(
+        &mut self,
+        line: Line,
+        reserve: Option<Price>,
+        now: Time,
+        out: &mut Outbox,
+    ) -> Done {
+        if self.phase != Phase::Running || self.gate.switch() != Switch::Active {
+            return Done::refused("the switch is not active; `expressnet resume` lets offers out");
+        }
+        let reserve = match (reserve, line.asking) {
+            (Some(reserve), _) | (None, Asking::AtLeast(reserve)) => reserve,
+            (None, Asking::Best) => {
+                let text = "`BO` takes the best offer, however low; add --reserve PRICE";
+                return Done::refused(text);
+            }
+        };
+        if self.askable_peers().is_empty() {
+            return Done::failed("no peer is linked, so nobody would hear of it");
+        }
+        match self.open_offer(line, reserve, None, now, out) {
+            Ok(id) => Done::ok(format!("offer {id}")),
+            Err(why) => Done::failed(why),
+        }
+    }
+
+    fn order_withdrawal(&mut self, id: OfferId, now: Time, out: &mut Outbox) -> Done {
+        let Some(own) = self.origins.get(id) else {
+            return unknown_offer(id);
+        };
+        if let OriginState::Closed(why) = own.state {
+            return Done::failed(format!("offer {id} is closed already: {}", why.word()));
+        }
+        let sayings = self.origins.withdraw(id, now);
+        self.say_all(sayings, now, out);
+        Done::ok(format!("offer {id} is withdrawn; accepted matches stand"))
+    }
+
+    /// Lists a peer, or takes its new card.
+    fn order_peer(&mut self, peer: Peer, now: Time, out: &mut Outbox) -> Done {
+        let (id, name) = (peer.id, peer.name.clone());
+        if let Some(known) = self.peers.get_mut(&id) {
+            let is_same = known.peer.knock == peer.knock && known.peer.owner == peer.owner;
+            if is_same {
+                known.peer = peer;
+                return Done::ok(format!("{id} {name} has a new card"));
+            }
+            self.remove_peer(id, now, out);
+        }
+        match self.add_peer(peer, now) {
+            true => Done::ok(format!("{id} {name} exists for this node")),
+            false => Done::failed("the list of peers is full, or this is the node itself"),
+        }
+    }
+
+    /// Books what the owner moved by hand. What a live venue holds is its own word.
+    fn order_transfer(
+        &mut self,
+        currency: Currency,
+        (from, to): (Location, Location),
+        amount: Quantity,
+        out: &mut Outbox,
+    ) -> Done {
+        let (from, to) = (
+            Instrument { currency, at: from },
+            Instrument { currency, at: to },
+        );
+        let books = |node: &Self, at: Location| {
+            matches!(at, Location::Wallet | Location::Rail(_))
+                || node.settings.trading == Trading::Paper
+        };
+        let free = self.available(from);
+        if books(self, from.at) && free < amount {
+            return Done::failed(format!("only {free} {currency} is free at {}", from.at));
+        }
+        if books(self, from.at) {
+            self.funds.take(from, amount);
+            self.note_balance(from, out);
+        }
+        if books(self, to.at) {
+            self.funds.add(to, amount);
+            self.note_balance(to, out);
+        }
+        self.needs_renewal = true;
+        Done::ok(format!(
+            "booked {amount} {currency} from {} to {}",
+            from.at, to.at
+        ))
+    }
+
+    /// Returns a peer's label, or its id where it is not listed any more.
+    pub(super) fn peer_name(&self, id: NodeId) -> String {
+        let peer = self.peers.get(&id);
+        peer.map_or_else(|| id.to_string(), |peer| peer.peer.name.clone())
+    }
+}
+
+fn unknown_offer(id: OfferId) -> Done {
+    Done::failed(format!("no offer of this node has the id {id}"))
+}
+
+/// Answers a command with one line, which is its last.
+fn answer(number: CommandNo, value: &impl Serialize, out: &mut Outbox) {
+    // Reports hold text and numbers only, and a Vec takes all of it.
+    let line = serde_json::to_vec(value).unwrap_or_default();
+    let bytes = out.bytes(&line);
+    out.push(Output::Answer {
+        command: number,
+        bytes,
+        last: true,
+    });
 }

@@ -29,12 +29,31 @@ pub struct Status {
     pub uptime_ms: u64,
     pub venues: Vec<VenueStatus>,
     pub peers: Vec<PeerStatus>,
+    /// True once every order of an earlier run is accounted for.
+    #[serde(default)]
+    pub running: bool,
+    #[serde(default)]
+    pub counts: Counts,
     pub plans_open: u64,
     pub envelopes_armed: u64,
     /// The last commit known to be on disk.
     pub journal_commit: u64,
     /// How often an opportunity was passed over, by reason.
     pub skipped: BTreeMap<String, u64>,
+}
+
+/// What this run has done, in [`Status`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    pub opportunities: u64,
+    pub taken: u64,
+    pub legs_fired: u64,
+    pub legs_filled: u64,
+    pub legs_failed: u64,
+    pub offers: u64,
+    pub partial_matches: u64,
+    pub aggregates: u64,
 }
 
 /// One book of a venue in [`Status`].

@@ -157,18 +157,24 @@ impl Gather {
         }
     }
 
-    /// Says again to a peer that lost its memory, or after this node lost its own, what is accepted
-    /// and what is counted.
+    /// Says again to a peer that lost its memory, or after this node lost its own, what is accepted,
+    /// let go of and counted.
     pub fn say_again(&mut self, peer: NodeId) {
-        let all: Vec<usize> = (0..self.candidates.len()).collect();
-        self.say_again_as_relay(peer, &all);
+        self.say_again_as_relay(peer);
+        let offer = self.offer;
+        for candidate in self.candidates.iter().filter(|one| one.peer == peer) {
+            if candidate.state == CandidateState::Confirmed {
+                let id = candidate.id;
+                let say = Say::Seal { offer, id };
+                self.sayings.push_back(Saying { to: peer, say });
+            }
+        }
     }
 
-    /// The same for a relay, which may seal only what its origin has sealed.
-    pub fn say_again_as_relay(&mut self, peer: NodeId, sealed: &[usize]) {
+    /// The same without seals: a relay may seal only what its origin has sealed.
+    pub fn say_again_as_relay(&mut self, peer: NodeId) {
         let offer = self.offer;
-        let candidates = self.candidates.iter().enumerate();
-        for (place, candidate) in candidates.filter(|(_, one)| one.peer == peer) {
+        for candidate in self.candidates.iter().filter(|one| one.peer == peer) {
             let id = candidate.id;
             let say = match candidate.state {
                 CandidateState::Accepting => Say::Accept {
@@ -176,10 +182,9 @@ impl Gather {
                     id,
                     quantity: candidate.taken,
                 },
-                CandidateState::Confirmed if sealed.contains(&place) => Say::Seal { offer, id },
-                CandidateState::Confirmed => continue,
                 CandidateState::Revoked => Say::Release { offer, id },
-                CandidateState::Offered
+                CandidateState::Confirmed
+                | CandidateState::Offered
                 | CandidateState::Refused
                 | CandidateState::Released
                 | CandidateState::Lapsed => continue,

@@ -229,8 +229,8 @@ impl Origins {
         id: MatchId,
         now: Time,
     ) -> Vec<Saying> {
-        let mut closed = self.closed.iter_mut().find(|own| own.offer.id == offer);
-        let Some(own) = self.open.get_mut(&offer).or(closed.as_deref_mut()) else {
+        let closed = self.closed.iter_mut().find(|own| own.offer.id == offer);
+        let Some(own) = self.open.get_mut(&offer).or(closed) else {
             return Vec::new();
         };
         if let Some((CandidateState::Confirmed, quantity)) = own.gather.handle_lapse(peer, id) {

@@ -7,7 +7,7 @@
 //! A primary confirms its parts again before it confirms an accept; what a part does not confirm
 //! shrinks the aggregate. It never owes the origin more than its parts owe it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::model::currency::Method;
 use crate::model::ids::{MatchId, NodeId, OfferId};
@@ -70,8 +70,9 @@ pub struct Relays {
     open: BTreeMap<OfferId, Relay>,
     /// Confirmed aggregates of an earlier run.
     bound: Vec<Recovered>,
-    /// Aggregates that the origin has sealed: it may say so again after a crash of either end.
-    sealed: BTreeSet<MatchId>,
+    /// Aggregates that the origin has sealed: it may say so again, and its parts may have to hear
+    /// it again, after a crash of either end.
+    sealed: BTreeMap<MatchId, Bound>,
 }
 
 /// A confirmed aggregate of an earlier run, and until when it waits for the origin's word.
@@ -86,7 +87,7 @@ impl Relays {
     /// Offers relayed at once; full hands nothing on.
     pub const OPEN_MAX: usize = 256;
     /// Sealed aggregates remembered; the oldest give way.
-    pub const SEALED_MAX: usize = 4_096;
+    pub const SEALED_MAX: usize = 1_024;
     /// How long a part may take to confirm again.
     const DOUBT: Span = Span::secs(2);
     /// How long a confirmed aggregate waits for the origin's word; its parts wait longer.
@@ -238,14 +239,18 @@ impl Relays {
         offer: OfferId,
         id: MatchId,
         is_sealed: bool,
-                holds: &mut Holds,
+        holds: &mut Holds,
     ) -> Vec<Saying> {
-        if self.sealed.contains(&id) {
+        if self.sealed.contains_key(&id) {
             return Vec::new();
         }
         let has_lapsed = self.recovered(id).is_some_and(|one| one.is_lapsed);
-        if is_sealed && !has_lapsed && !self.is_lapsed(offer, id) {
-            self.remember_sealed(id);
+        if is_sealed
+            && !has_lapsed
+            && !self.is_lapsed(offer, id)
+            && let Some(bound) = self.bound(offer, id)
+        {
+            self.remember_sealed(bound);
         }
         if let Some((relay, at)) = self.aggregate(offer, id) {
             if relay.aggregates[at].state == AggregateState::Lapsed {
@@ -285,7 +290,7 @@ impl Relays {
     }
 
     pub fn owns(&self, offer: OfferId, id: MatchId) -> bool {
-        self.sealed.contains(&id)
+        self.sealed.contains_key(&id)
             || self.recovered(id).is_some()
             || self
                 .open
@@ -313,18 +318,16 @@ impl Relays {
     pub fn handle_peer_restarted(&mut self, peer: NodeId) -> Vec<Saying> {
         let mut sayings = Vec::new();
         for relay in self.open.values_mut() {
-            let sealed: Vec<usize> = relay
-                .aggregates
-                .iter()
-                .filter(|one| self.sealed.contains(&one.id))
-                .flat_map(|one| &one.members)
-                .filter_map(|member| match member {
-                    Member::Gathered(place) => Some(*place),
-                    Member::Own(_) => None,
-                })
-                .collect();
-            relay.gather.say_again_as_relay(peer, &sealed);
+            relay.gather.say_again_as_relay(peer);
             sayings.extend(relay.drain());
+        }
+        for bound in self.sealed.values() {
+            let offer = bound.offer;
+            let members = bound.members.iter().filter(|(member, _)| *member == peer);
+            sayings.extend(members.map(|(to, id)| Saying {
+                to: *to,
+                say: Say::Seal { offer, id: *id },
+            }));
         }
         sayings
     }
@@ -338,13 +341,13 @@ impl Relays {
         });
     }
 
-    /// Takes the id of an aggregate that was sealed in an earlier run.
-    pub fn recover_sealed(&mut self, id: MatchId) {
-        self.remember_sealed(id);
+    /// Takes an aggregate that was sealed in an earlier run.
+    pub fn recover_sealed(&mut self, bound: Bound) {
+        self.remember_sealed(bound);
     }
 
-    fn remember_sealed(&mut self, id: MatchId) {
-        self.sealed.insert(id);
+    fn remember_sealed(&mut self, bound: Bound) {
+        self.sealed.insert(bound.id, bound);
         while self.sealed.len() > Self::SEALED_MAX {
             self.sealed.pop_first();
         }

@@ -3,8 +3,11 @@
 //! One core thread runs a current_thread runtime. Its tasks (links, feeds, order connections) call
 //! straight into the driver through the sinks below: no channel lies between bytes and decision.
 
+pub mod boot;
 pub mod clock;
 pub mod control;
+pub mod demo;
+pub mod driver;
 pub mod feed;
 pub mod frames;
 pub mod identity;

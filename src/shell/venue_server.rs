@@ -32,6 +32,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::model::time::Time;
 use crate::shell::clock::Clock;
+use crate::venue::serving::Audit;
 use crate::venue::{Server, ServerReply, ServerRequest, StreamNo};
 
 /// Bytes of the largest request body; a larger one is answered 413 without being read.
@@ -51,6 +52,7 @@ const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Served {
     address: SocketAddr,
+    events: mpsc::Sender<Event>,
     listener: JoinHandle<io::Result<()>>,
     owner: JoinHandle<()>,
 }
@@ -59,6 +61,13 @@ impl Served {
     /// Returns where the venue listens, with the port it was given.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns what the venue's books say now, or `None` once it was stopped.
+    pub async fn audit(&self) -> Option<Audit> {
+        let (answer, audit) = oneshot::channel();
+        self.events.send(Event::Audit { answer }).await.ok()?;
+        audit.await.ok()
     }
 
     /// Closes the listener and forgets the venue.
@@ -92,13 +101,14 @@ pub async fn serve(
         streams: BTreeMap::new(),
         streams_made: 0,
     };
-    let router = Router::new().fallback(handle).with_state(events);
+    let router = Router::new().fallback(handle).with_state(events.clone());
     let listener = BoundedListener {
         listener,
         permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
     };
     Ok(Served {
         address,
+        events,
         listener: tokio::spawn(async move { axum::serve(listener, router).await }),
         owner: tokio::spawn(owner.run(inbox)),
     })
@@ -123,6 +133,9 @@ enum Event {
     },
     Closed {
         stream: StreamNo,
+    },
+    Audit {
+        answer: oneshot::Sender<Audit>,
     },
 }
 
@@ -194,6 +207,9 @@ impl Owner {
                 self.with_push(|server, now, push| server.handle_frame(stream, &bytes, now, push));
             }
             Event::Closed { stream } => self.close(stream),
+            Event::Audit { answer } => {
+                answer.send(self.server.audit()).ok();
+            }
         }
     }
 

@@ -91,7 +91,10 @@ impl Checker {
     /// A record is on disk: follow what it binds its node to.
     pub(super) fn handle_record(&mut self, host: usize, body: &[u8]) {
         let Ok(record) = Record::decode(body) else {
-            self.violate(Time::ZERO, format!("node {host} wrote a record that does not read"));
+            self.violate(
+                Time::ZERO,
+                format!("node {host} wrote a record that does not read"),
+            );
             return;
         };
         match record {
@@ -99,13 +102,20 @@ impl Checker {
                 let range = (grant.first.0, u64::from(grant.orders));
                 self.granted.entry(host).or_default().push(range);
             }
-            Record::Counted { offer, peer, id, part } => {
+            Record::Counted {
+                offer,
+                peer,
+                id,
+                part,
+            } => {
                 self.counted.insert((offer, peer, id), part.quantity);
             }
             Record::Uncounted { offer, peer, id } => {
                 self.counted.remove(&(offer, peer, id));
             }
-            Record::HoldConfirmed { offer, id, part, .. } => {
+            Record::HoldConfirmed {
+                offer, id, part, ..
+            } => {
                 self.bound.insert((host, id), (offer, part.quantity));
             }
             Record::HoldOver { id, is_sealed } => {
@@ -145,7 +155,6 @@ impl Checker {
             | Record::Switched { .. }
             | Record::EnvelopeClosed { .. }
             | Record::Drawn { .. }
-            
             | Record::LegFired { .. }
             | Record::PlanClosed { .. }
             | Record::Accepted { .. }
@@ -171,14 +180,24 @@ impl Checker {
                 .any(|(first, count)| (*first..first + count).contains(&order.0))
         });
         if !is_granted {
-            self.violate(now, format!("node {host} sent order {order} outside every durable envelope"));
+            self.violate(
+                now,
+                format!("node {host} sent order {order} outside every durable envelope"),
+            );
         }
-        let heard = self.heard.get(&(host, venue)).copied().unwrap_or(Time::ZERO);
+        let heard = self
+            .heard
+            .get(&(host, venue))
+            .copied()
+            .unwrap_or(Time::ZERO);
         let age = self.scenario.nodes[host].config.risk.book_age_max;
         if now.since(heard) > age + SLACK {
             self.violate(
                 now,
-                format!("node {host} traded at {venue} on a book not heard for {}", now.since(heard)),
+                format!(
+                    "node {host} traded at {venue} on a book not heard for {}",
+                    now.since(heard)
+                ),
             );
         }
         if request.is_empty() {
@@ -188,7 +207,10 @@ impl Checker {
 
     pub(super) fn check_venue(&mut self, market: &Market, now: Time) {
         if let Some((currency, units)) = market.server.imbalance() {
-            self.violate(now, format!("{}: {units} units of {currency} too much", market.id));
+            self.violate(
+                now,
+                format!("{}: {units} units of {currency} too much", market.id),
+            );
         }
         if market.server.duplicates() > 0 {
             self.violate(now, format!("{}: an order id was used twice", market.id));
@@ -199,13 +221,23 @@ impl Checker {
     pub(super) fn check_node(&mut self, host: usize, node: &Node, now: Time) {
         for plan in node.plans().iter() {
             if !plan.tally().is_conserved() {
-                self.violate(now, format!("node {host}: plan {} is not conserved: {:?}", plan.id, plan.tally()));
+                self.violate(
+                    now,
+                    format!(
+                        "node {host}: plan {} is not conserved: {:?}",
+                        plan.id,
+                        plan.tally()
+                    ),
+                );
             }
         }
         for own in node.origins().open() {
             if !own.tally().is_conserved() {
                 let (id, tally) = (own.offer.id, own.tally());
-                self.violate(now, format!("node {host}: offer {id} is not conserved: {tally:?}"));
+                self.violate(
+                    now,
+                    format!("node {host}: offer {id} is not conserved: {tally:?}"),
+                );
             }
         }
         for rail in &self.scenario.nodes[host].config.offer.rails.clone() {
@@ -214,7 +246,14 @@ impl Checker {
             if committed > holds.funds(rail.method, rail.currency) {
                 self.violate(
                     now,
-                    format!("node {host} promised {committed} by {}, more than it has: {:?}", rail.method, node.holds().sealed().map(|h| (h.id, h.part)).collect::<Vec<_>>()),
+                    format!(
+                        "node {host} promised {committed} by {}, more than it has: {:?}",
+                        rail.method,
+                        node.holds()
+                            .sealed()
+                            .map(|h| (h.id, h.part))
+                            .collect::<Vec<_>>()
+                    ),
                 );
             }
         }
@@ -226,16 +265,25 @@ impl Checker {
                 HoldState::Confirmed => {
                     let until = self.promised.remove(&(host, hold.id));
                     if until.is_some_and(|until| now >= until) {
-                        self.violate(now, format!("node {host} confirmed {} after its hold had ended", hold.id));
+                        self.violate(
+                            now,
+                            format!("node {host} confirmed {} after its hold had ended", hold.id),
+                        );
                     }
                 }
-                HoldState::Sealed | HoldState::Released | HoldState::Expired | HoldState::Lapsed => (),
+                HoldState::Sealed
+                | HoldState::Released
+                | HoldState::Expired
+                | HoldState::Lapsed => (),
             }
         }
         for envelope in node.granted().iter() {
             let (quantity, notional) = envelope.left();
             if quantity.0 < 0 || notional.0 < 0 {
-                self.violate(now, format!("node {host} overdrew envelope {}", envelope.grant.envelope));
+                self.violate(
+                    now,
+                    format!("node {host} overdrew envelope {}", envelope.grant.envelope),
+                );
             }
         }
     }
@@ -266,7 +314,11 @@ impl Checker {
             leaks.push(format!("plan {} never closed: {:?}", plan.id, plan.legs));
         }
         for order in node.orders().open() {
-            leaks.push(format!("order {} never ended ({})", order.intent.id, order.state.word()));
+            leaks.push(format!(
+                "order {} never ended ({})",
+                order.intent.id,
+                order.state.word()
+            ));
         }
         for hold in node.holds().open() {
             leaks.push(format!("hold {} leaked ({})", hold.id, hold.state.word()));
@@ -275,7 +327,10 @@ impl Checker {
             leaks.push("an accept was never answered".to_owned());
         }
         for own in node.origins().open() {
-            leaks.push(format!("offer {} never closed ({:?})", own.offer.id, own.state));
+            leaks.push(format!(
+                "offer {} never closed ({:?})",
+                own.offer.id, own.state
+            ));
         }
         for text in leaks {
             self.violate(now, format!("node {host}: {text}"));
@@ -349,7 +404,10 @@ impl Checker {
                 };
                 let known = node.funds().free(instrument);
                 if !balance.held.is_zero() {
-                    let text = format!("{}: {} {currency} of node {host} is still held", market.id, balance.held);
+                    let text = format!(
+                        "{}: {} {currency} of node {host} is still held",
+                        market.id, balance.held
+                    );
                     self.violate(now, text);
                 }
                 if known != balance.free {
@@ -377,7 +435,9 @@ impl Checker {
                 for order in market.server.orders(&credentials(plan.id).key) {
                     let known = order.id.and_then(|id| self.ended.get(&(host, id)));
                     if known.copied().unwrap_or_default() != order.filled.quantity {
-                        faults.push(format!("node {host} knows of {known:?} filled of {order:?}"));
+                        faults.push(format!(
+                            "node {host} knows of {known:?} filled of {order:?}"
+                        ));
                     }
                     sums.1 += match order.side {
                         Side::Bid => order.filled.quantity.0,
@@ -405,7 +465,10 @@ impl Checker {
                 self.violate(now, text);
             }
             if real.abs() > limit {
-                self.violate(now, format!("exposure {} is beyond the limit", Quantity(real)));
+                self.violate(
+                    now,
+                    format!("exposure {} is beyond the limit", Quantity(real)),
+                );
             }
         }
     }

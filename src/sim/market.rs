@@ -81,11 +81,9 @@ impl Market {
 
     pub(super) fn advance(&mut self, now: Time) -> Pushed {
         let mut pushed = Pushed::default();
-        self.deadline = self
-            .server
-            .handle_deadline(now, &mut |stream, frame| {
-                pushed.frames.push((stream, frame.to_vec()));
-            });
+        self.deadline = self.server.handle_deadline(now, &mut |stream, frame| {
+            pushed.frames.push((stream, frame.to_vec()));
+        });
         self.drain_closed(&mut pushed);
         pushed
     }

@@ -134,5 +134,9 @@ impl Network {
 }
 
 const fn ordered(one: usize, other: usize) -> (usize, usize) {
-    if one < other { (one, other) } else { (other, one) }
+    if one < other {
+        (one, other)
+    } else {
+        (other, one)
+    }
 }

@@ -28,7 +28,7 @@ use crate::model::number::Quantity;
 use crate::model::sealed::Approved;
 use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderReport};
-use crate::venue::serving::{ServerSettings, SetupError};
+use crate::venue::serving::{Audit, ServerSettings, SetupError};
 
 /// One exchange dialect. A new exchange is one folder and one line in `registry::VENUES`.
 pub trait Dialect: fmt::Debug + Sync {
@@ -257,6 +257,9 @@ pub trait Server: fmt::Debug + Send {
 
     /// Returns the streams to close since the last call (disconnect fault).
     fn poll_closed(&mut self) -> Option<StreamNo>;
+
+    /// Returns what the venue's own books say of its customers.
+    fn audit(&self) -> Audit;
 }
 
 /// One WebSocket of a served venue.

@@ -140,6 +140,7 @@ fn what_is_mistyped_ends_with_2() {
         &["offer", "new", "150BTC"],
         &["venue", "card", "nowhere"],
         &["run", "--crash-at", "envelope"],
+        &["run", "--crash-at", "envelope:after"],
         &["simulate", "--seeds", "9..1"],
         &["demo", "--history", "alpha"],
         &["peer", "add", "line", "--trust", "11"],

@@ -5,11 +5,16 @@
 )]
 
 mod attacker;
+mod boot;
 mod control;
+mod demo;
 mod flood;
 mod identity;
+mod kills;
 mod mesh;
 mod pinned_tls;
+mod process;
+mod processes;
 mod retry;
 mod silence;
 mod store;

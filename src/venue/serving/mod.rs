@@ -6,9 +6,11 @@ pub mod market;
 use thiserror::Error;
 
 use crate::model::currency::Currency;
+use crate::model::ids::OrderId;
 use crate::model::instrument::Pair;
-use crate::model::market::Rules;
+use crate::model::market::{Rules, Side};
 use crate::model::number::Quantity;
+use crate::model::trade::Filled;
 use crate::venue::Credentials;
 use crate::venue::exchange::TransferError;
 use crate::venue::serving::fault::Fault;
@@ -35,6 +37,34 @@ pub struct AccountSettings {
     pub credentials: Credentials,
     pub balances: Vec<(Currency, Quantity)>,
     pub may_withdraw: bool,
+}
+
+/// What a venue's own books say, to be compared with those of its customers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// How often an order id was used a second time.
+    pub duplicates: u64,
+    /// A currency that does not add up, which never happens.
+    pub imbalance: Option<Currency>,
+    pub accounts: Vec<AccountAudit>,
+}
+
+/// One customer in an [`Audit`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountAudit {
+    pub key: String,
+    /// Free, and held by open orders.
+    pub balances: Vec<(Currency, Quantity, Quantity)>,
+    pub orders: Vec<OrderAudit>,
+}
+
+/// One order that a customer named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderAudit {
+    pub id: OrderId,
+    pub pair: Pair,
+    pub side: Side,
+    pub filled: Filled,
 }
 
 /// Why a served venue cannot be made.

@@ -74,6 +74,10 @@ impl Access {
         self.keys.insert(credentials.key.clone(), key).is_none()
     }
 
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.keys().map(String::as_str)
+    }
+
     pub(super) fn account(&self, key: &str) -> Option<AccountNo> {
         self.keys.get(key).map(|key| key.account)
     }

@@ -14,7 +14,9 @@ use crate::venue::exchange::{self, AccountNo, Changes, Exchange, Order, Transfer
 use crate::venue::history::Quotes;
 use crate::venue::serving::fault::{Fault, Faults};
 use crate::venue::serving::market::RunningMarket;
-use crate::venue::serving::{AccountSettings, ServerSettings, SetupError};
+use crate::venue::serving::{
+    AccountAudit, AccountSettings, Audit, OrderAudit, ServerSettings, SetupError,
+};
 use crate::venue::simulated::access::{Access, Holder, LOGIN_PATH, Proof};
 use crate::venue::simulated::message::{
     Book, BookKind, Frame, Operation, OrderRow, json_of, rows_of,
@@ -405,6 +407,32 @@ impl Server for SimulatedServer {
     fn poll_closed(&mut self) -> Option<StreamNo> {
         self.closed.pop_front()
     }
+
+    fn audit(&self) -> Audit {
+        let accounts = self.access.keys().map(|key| AccountAudit {
+            key: key.to_owned(),
+            balances: self
+                .balances(key)
+                .iter()
+                .map(|(currency, balance)| (*currency, balance.free, balance.held))
+                .collect(),
+            orders: self.orders(key).iter().filter_map(audit_of).collect(),
+        });
+        Audit {
+            duplicates: self.duplicates(),
+            imbalance: self.imbalance().map(|(currency, _)| currency),
+            accounts: accounts.collect(),
+        }
+    }
+}
+
+fn audit_of(order: &Order) -> Option<OrderAudit> {
+    Some(OrderAudit {
+        id: order.id?,
+        pair: order.pair,
+        side: order.side,
+        filled: order.filled,
+    })
 }
 
 fn open_account(

@@ -1,0 +1,234 @@
+//! From a home to a running node: identity, peers, keys of venues, journal, sockets.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use thiserror::Error;
+
+use crate::config::FILE_BYTES_MAX;
+use crate::config::capability::{Capability, CapabilityError};
+use crate::config::checked::{Config, KnownDialect, Trading, Venue};
+use crate::journal::owed::Owed;
+use crate::journal::record::Record;
+use crate::membership::Peer;
+use crate::model::codec::CodecError;
+use crate::model::ids::NodeId;
+use crate::model::instrument::VenueId;
+use crate::model::random::Random;
+use crate::node::output::Outbox;
+use crate::node::{Me, Node};
+use crate::shell::clock::Clock;
+use crate::shell::control::{ControlError, ControlHandle};
+use crate::shell::driver::{Driver, Hands};
+use crate::shell::feed::{self, FeedSettings};
+use crate::shell::identity::{Identity, IdentityError};
+use crate::shell::mesh::Mesh;
+use crate::shell::orders::{self, OrdersError};
+use crate::shell::peers::{PeerList, PeerListError};
+use crate::shell::private_file::{self, PrivateFileError};
+use crate::shell::quic::QuicError;
+use crate::shell::store::{Crash, CrashPoint, Store, StoreError};
+use crate::shell::{MeshSink, VenueSink};
+use crate::venue::{Credentials, OrderClient, Setup, registry};
+
+/// Which node to run, and how.
+#[derive(Debug)]
+pub struct Start {
+    pub home: PathBuf,
+    pub config: Config,
+    /// Ends the process around a chosen record, for rehearsals.
+    pub crash: Option<CrashPoint>,
+    /// The node's only source of randomness.
+    pub seed: u64,
+}
+
+/// Why a node does not run.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Peers(#[from] PeerListError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{}: record {number}", path.display())]
+    Record {
+        path: PathBuf,
+        number: usize,
+        #[source]
+        source: CodecError,
+    },
+    #[error("{}", path.display())]
+    Capability {
+        path: PathBuf,
+        #[source]
+        source: CapabilityError,
+    },
+    #[error("{} is not UTF-8 text", .0.display())]
+    Text(PathBuf),
+    #[error("{}: two lines belong here, key and secret", .0.display())]
+    KeyFile(PathBuf),
+    #[error("venue {0} is allowed to trade live and has no key_file")]
+    NoKeyFile(VenueId),
+    #[error("the capability allows venue {0}, which the configuration does not have")]
+    NoVenue(VenueId),
+    #[error(transparent)]
+    File(#[from] PrivateFileError),
+    #[error(transparent)]
+    Quic(#[from] QuicError),
+    #[error("venue {venue}")]
+    Orders {
+        venue: VenueId,
+        #[source]
+        source: OrdersError,
+    },
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+type Clients = BTreeMap<VenueId, Box<dyn OrderClient>>;
+
+/// Returns what a configuration may name of this binary's dialects.
+pub fn dialects() -> Vec<KnownDialect> {
+    let all = registry::VENUES.iter();
+    all.map(|dialect| KnownDialect {
+        name: dialect.name(),
+        rules: dialect.card().rules,
+    })
+    .collect()
+}
+
+/// Starts a node as tasks of the current `LocalSet`.
+///
+/// # Errors
+/// The first thing in its home that keeps it from running. Nothing was sent to anybody then.
+pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
+    let Start {
+        home,
+        config,
+        crash,
+        seed,
+    } = start;
+    let clock = Clock::start();
+    let identity = Identity::open(&home)?;
+    let peers: Vec<Peer> = PeerList::open(&home, identity.node_id())?
+        .list()
+        .cloned()
+        .collect();
+    let clients = clients(&home, &config, identity.node_id(), clock)?;
+    let live: Vec<VenueId> = clients.keys().copied().collect();
+    let (store, owed) = open_store(&home.join(&config.store), crash)?;
+    let mut random = Random::new(seed);
+    let me = Me {
+        id: identity.node_id(),
+        owner: identity.owner(),
+    };
+    let now = clock.now();
+    let mut outbox = Outbox::new();
+    let node_seed = random.next_u64();
+    let settings = config.clone();
+    let mut node = Node::new(me, settings, owed, clients, node_seed, now, &mut outbox);
+    for peer in &peers {
+        node.add_peer(peer.clone(), now);
+    }
+    let is_live = !live.is_empty();
+    let driver = Driver::new(config.name.clone(), is_live, clock, node, outbox);
+    let control = ControlHandle::serve(&home, Rc::clone(&driver) as _)?;
+    let sink = Rc::clone(&driver) as Rc<dyn MeshSink>;
+    let mesh = Mesh::start(&identity, config.listen, &peers, sink)?;
+    let mut hands = Hands {
+        mesh,
+        feeds: BTreeMap::new(),
+        orders: BTreeMap::new(),
+        control,
+        store,
+    };
+    for venue in &config.venues {
+        let sink = Rc::clone(&driver) as Rc<dyn VenueSink>;
+        if live.contains(&venue.id) {
+            let handle = orders::start(venue.id, &venue.http, Rc::clone(&sink));
+            let handle = handle.map_err(|source| StartError::Orders {
+                venue: venue.id,
+                source,
+            })?;
+            hands.orders.insert(venue.id, handle);
+        }
+        let settings = FeedSettings {
+            venue: venue.id,
+            ws: venue.ws.clone(),
+            seed: random.next_u64(),
+        };
+        hands.feeds.insert(venue.id, feed::start(settings, sink));
+    }
+    driver.start(hands);
+    Ok(driver)
+}
+
+fn open_store(path: &Path, crash: Option<CrashPoint>) -> Result<(Store, Owed), StartError> {
+    let (store, bodies) = match crash {
+        Some(point) => Store::open_to_crash(path, Crash::new(point, Record::name_of))?,
+        None => Store::open(path)?,
+    };
+    let bodies = bodies.iter().map(Vec::as_slice);
+    let owed = Owed::replay(bodies).map_err(|(number, source)| StartError::Record {
+        path: path.to_owned(),
+        number,
+        source,
+    })?;
+    Ok((store, owed))
+}
+
+/// Makes the order clients that mode, capability and key files allow together.
+fn clients(
+    home: &Path,
+    config: &Config,
+    node: NodeId,
+    clock: Clock,
+) -> Result<Clients, StartError> {
+    let mut clients = Clients::new();
+    let Trading::Live { capability } = &config.trading else {
+        return Ok(clients);
+    };
+    let path = home.join(capability);
+    let text = private_text(&path)?;
+    let file = path.display().to_string();
+    let capability = Capability::parse(&text, &file, node, clock.now())
+        .map_err(|source| StartError::Capability { path, source })?;
+    for id in &capability.venues {
+        let named = config.venues.iter().find(|venue| venue.id == *id);
+        let venue = named.ok_or(StartError::NoVenue(*id))?;
+        let Some(dialect) = registry::find(&venue.dialect) else {
+            continue;
+        };
+        let setup = Setup {
+            venue: venue.id,
+            host: venue.http.trim_start_matches("http://").to_owned(),
+            pairs: venue.pairs.clone(),
+        };
+        let client = dialect.order_client(&setup, credentials(home, venue)?);
+        clients.insert(venue.id, client);
+    }
+    Ok(clients)
+}
+
+fn credentials(home: &Path, venue: &Venue) -> Result<Credentials, StartError> {
+    let file = venue.key_file.as_ref();
+    let path = home.join(file.ok_or(StartError::NoKeyFile(venue.id))?);
+    let text = private_text(&path)?;
+    let mut lines = text.lines().map(str::trim);
+    match (lines.next(), lines.next(), lines.next()) {
+        (Some(key), Some(secret), None) if !key.is_empty() && !secret.is_empty() => {
+            Ok(Credentials {
+                key: key.to_owned(),
+                secret: secret.to_owned(),
+            })
+        }
+        (_, _, _) => Err(StartError::KeyFile(path)),
+    }
+}
+
+fn private_text(path: &Path) -> Result<String, StartError> {
+    let bytes = private_file::read(path, FILE_BYTES_MAX)?;
+    String::from_utf8(bytes).map_err(|_| StartError::Text(path.to_owned()))
+}

@@ -1,0 +1,185 @@
+//! Separate processes trade with each other, in paper and live mode, and survive being killed.
+//!
+//! `EXPRESSNET_KILLS=200` makes the kill test long; without it a few kills are tried.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::shell::process::{Mode, Node, Venue};
+use crate::shell::world::Folder;
+
+#[test]
+fn three_processes_trade_on_paper_and_an_unlisted_one_never_links() {
+    let folder = Folder::new();
+    let (alpha, beta) = (
+        Venue::serve("alpha", "100", 1),
+        Venue::serve("beta", "102", 2),
+    );
+    let mut nodes = darknet(&folder, &alpha, &beta, Mode::Paper);
+    let mut stranger = Node::make(&folder, "d", None, None);
+    stranger.list(&nodes[0]);
+    for node in &mut nodes {
+        node.run(&[]);
+    }
+    stranger.run(&[]);
+    assert_trading(&nodes);
+    let seen = stranger.wait(|_| true);
+    assert_eq!(seen["peers"][0]["linked"], false);
+    let listed = nodes[0].wait(|_| true);
+    assert_eq!(listed["peers"].as_array().unwrap().len(), 2);
+    for node in &mut nodes {
+        assert!(node.stop());
+    }
+    for venue in [alpha, beta] {
+        assert_eq!(
+            venue.close()["accounts"][0]["orders"],
+            0,
+            "paper sends nothing"
+        );
+    }
+}
+
+#[test]
+fn a_peer_that_is_added_to_running_nodes_links_at_once() {
+    let folder = Folder::new();
+    let mut one = Node::make(&folder, "one", None, None);
+    let mut other = Node::make(&folder, "other", None, None);
+    one.run(&[]);
+    other.run(&[]);
+    one.wait(|status| status["running"] == true);
+    other.wait(|status| status["running"] == true);
+    one.list(&other);
+    other.list(&one);
+    one.wait(|status| linked(status) == 1);
+    let id = other.status().unwrap()["node"].as_str().unwrap().to_owned();
+    one.cli(&["peer", "remove", &id]);
+    other.wait(|status| linked(status) == 0);
+}
+
+#[test]
+fn three_processes_trade_live_and_the_venues_agree() {
+    let folder = Folder::new();
+    let (alpha, beta) = (
+        Venue::serve("alpha", "100", 3),
+        Venue::serve("beta", "102", 4),
+    );
+    let mut nodes = darknet(&folder, &alpha, &beta, Mode::Live);
+    for node in &mut nodes {
+        node.run(&[]);
+    }
+    assert_trading(&nodes);
+    for node in &mut nodes {
+        assert!(node.stop());
+    }
+    assert_sound(vec![alpha, beta]);
+}
+
+#[test]
+fn a_killed_node_comes_back_and_no_order_is_sent_twice() {
+    let kills = std::env::var("EXPRESSNET_KILLS").map_or(6, |kills| kills.parse().unwrap());
+    let folder = Folder::new();
+    let (alpha, beta) = (
+        Venue::serve("alpha", "100", 5),
+        Venue::serve("beta", "100", 6),
+    );
+    let mut nodes = darknet(&folder, &alpha, &beta, Mode::Live);
+    nodes[2].run(&[]);
+    let mut draw = 0x2545_F491_4F6C_DD1D_u64;
+    let mut rehearsed = 0;
+    nodes[1].run(&[]);
+    for kill in 0..kills {
+        draw ^= draw << 13;
+        draw ^= draw >> 7;
+        draw ^= draw << 17;
+        let (victim, other) = if kill % 2 == 0 { (0, 1) } else { (1, 0) };
+        nodes[victim].kill();
+        let point = POINTS[kill / 2 % POINTS.len()];
+        let at = format!("{point}:{}", 1 + draw % 3);
+        nodes[victim].run(&["--crash-at", &at]);
+        let patience = Duration::from_millis(500 + draw % 2_500);
+        rehearsed += usize::from(nodes[victim].ends_within(patience));
+        nodes[victim].kill();
+        nodes[victim].run(&[]);
+        nodes[victim].wait(|status| status["running"] == true);
+        if kill > 0 {
+            nodes[other].wait(|status| status["running"] == true);
+        }
+    }
+    assert!(rehearsed > 0, "no record was ever written");
+    assert_trading(&nodes);
+    for node in &mut nodes {
+        assert!(node.stop());
+    }
+    assert_sound(vec![alpha, beta]);
+}
+
+/// Where a node is killed: around the records of a leg and of the envelope it draws on.
+const POINTS: [&str; 10] = [
+    "granted:before",
+    "granted:after",
+    "drawn:before",
+    "drawn:after",
+    "leg-fired:before",
+    "leg-fired:after",
+    "ended:before",
+    "ended:after",
+    "plan-closed:before",
+    "envelope-closed:after",
+];
+
+/// Three nodes of one owner that list each other: beside alpha, beside beta, beside none.
+fn darknet(folder: &Folder, alpha: &Venue, beta: &Venue, mode: Mode) -> Vec<Node> {
+    let a = Node::make(folder, "a", Some((alpha, mode)), None);
+    let b = Node::make(folder, "b", Some((beta, mode)), Some(&a));
+    let c = Node::make(folder, "c", None, Some(&a));
+    let nodes = vec![a, b, c];
+    for (place, node) in nodes.iter().enumerate() {
+        for (other, peer) in nodes.iter().enumerate() {
+            if place != other {
+                node.list(peer);
+            }
+        }
+    }
+    nodes
+}
+
+/// Waits until all are linked and both sides have filled legs.
+#[track_caller]
+fn assert_trading(nodes: &[Node]) {
+    for node in nodes {
+        node.wait(|status| linked(status) == 2);
+    }
+    let filled = |status: &Value| status["counts"]["legs_filled"].as_u64().unwrap();
+    let before: Vec<u64> = nodes[..2]
+        .iter()
+        .map(|node| filled(&node.wait(|_| true)))
+        .collect();
+    let grew = crate::shell::process::until(|| {
+        let now: u64 = nodes[..2]
+            .iter()
+            .filter_map(|node| node.status().map(|status| filled(&status)))
+            .sum();
+        now >= before.iter().sum::<u64>().max(2)
+    });
+    assert!(grew.is_some(), "nothing was filled");
+}
+
+/// No order id was used twice, nothing is lost at the venue, and something was traded.
+#[track_caller]
+fn assert_sound(venues: Vec<Venue>) {
+    for venue in venues {
+        let books = venue.close();
+        assert_eq!(books["duplicates"], 0, "{books}");
+        assert!(books["imbalance"].is_null(), "{books}");
+        assert!(
+            books["accounts"][0]["orders_filled"].as_u64().unwrap() > 0,
+            "{books}"
+        );
+    }
+}
+
+fn linked(status: &Value) -> usize {
+    let peers = status["peers"].as_array().unwrap();
+    peers.iter().filter(|peer| peer["linked"] == true).count()
+}
