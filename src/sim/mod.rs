@@ -20,10 +20,14 @@ pub mod scenario;
 pub mod tally;
 mod world;
 
-use crate::node::Faults as Bugs;
+use crate::execution::order::Order;
+use crate::model::instrument::Instrument;
+use crate::model::number::Quantity;
+use crate::node::{Faults as Bugs, Totals};
+use crate::offer::origin::OwnOffer;
 use crate::sim::scenario::Scenario;
 use crate::sim::tally::Tallies;
-use crate::sim::world::World;
+use crate::sim::world::{Host, World};
 
 /// What a run came to.
 #[derive(Clone, Debug)]
@@ -34,8 +38,35 @@ pub struct Report {
     pub tallies: Tallies,
     /// A digest of every output of every node, in order.
     pub trace: u64,
+    pub nodes: Vec<NodeEnd>,
     /// What every node journalled, sent on streams and told, where that was asked for.
     pub story: Vec<String>,
+}
+
+/// How a node stood when its world ended.
+#[derive(Clone, Debug, Default)]
+pub struct NodeEnd {
+    pub funds: Vec<(Instrument, Quantity)>,
+    /// Own offers, closed ones included.
+    pub offers: Vec<OwnOffer>,
+    pub orders: Vec<Order>,
+    pub totals: Totals,
+}
+
+impl NodeEnd {
+    fn of(host: &Host) -> Self {
+        host.node.as_ref().map_or_else(Self::default, |node| Self {
+            funds: node.funds().iter().collect(),
+            offers: node
+                .origins()
+                .open()
+                .chain(node.origins().closed())
+                .cloned()
+                .collect(),
+            orders: node.orders().ended().cloned().collect(),
+            totals: node.totals().clone(),
+        })
+    }
 }
 
 /// Runs one seeded world to its quiet end.

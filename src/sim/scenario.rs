@@ -21,6 +21,29 @@ pub enum Topology {
     Line,
     /// Each with every other.
     Mesh,
+    /// The first with so many primaries, each of which has so many secondaries.
+    Tree {
+        primaries: usize,
+        secondaries: usize,
+    },
+}
+
+impl Topology {
+    /// Returns true where two nodes of the world know each other; `one` is below `other`.
+    pub fn links(self, one: usize, other: usize) -> bool {
+        match self {
+            Self::Line => other == one + 1,
+            Self::Mesh => true,
+            Self::Tree { primaries, .. } if one == 0 => other <= primaries,
+            Self::Tree {
+                primaries,
+                secondaries,
+            } => {
+                let first = 1 + primaries + (one - 1) * secondaries;
+                one <= primaries && (first..first + secondaries).contains(&other)
+            }
+        }
+    }
 }
 
 /// One world, before it runs.

@@ -7,7 +7,7 @@ use crate::journal::record::Record;
 use crate::membership::{Direction, Peer};
 use crate::model::currency::Currency;
 use crate::model::ids::{CommandNo, CommitNo, LinkNo, NodeId, Pin, RequestNo};
-use crate::model::instrument::VenueId;
+use crate::model::instrument::{Location, VenueId};
 use crate::model::number::{Price, Quantity};
 use crate::model::offer::{Asking, Line};
 use crate::model::random::Random;
@@ -17,11 +17,11 @@ use crate::node::output::{Bytes, Outbox, Output};
 use crate::node::{Faults as Bugs, Me, Node};
 use crate::offer::hold::HoldState;
 use crate::risk::Switch;
-use crate::sim::Report;
+use crate::sim::{NodeEnd, Report};
 use crate::sim::checker::Checker;
 use crate::sim::market::{Market, Pushed, WAY, credentials};
 use crate::sim::network::Network;
-use crate::sim::scenario::{FaultRates, Scenario, Topology};
+use crate::sim::scenario::{FaultRates, Scenario};
 use crate::sim::tally::Tallies;
 use crate::wire::message::Message;
 use crate::venue::{Asked, OrderClient, Server, Setup, StreamNo, registry};
@@ -204,6 +204,7 @@ impl World {
             violations: self.checker.into_violations(),
             tallies: self.tallies,
             trace: self.trace,
+            nodes: self.hosts.iter().map(NodeEnd::of).collect(),
             story: self.story,
         }
     }
@@ -212,11 +213,7 @@ impl World {
         let count = self.hosts.len();
         for one in 0..count {
             for other in one + 1..count {
-                let linked = match self.scenario.topology {
-                    Topology::Line => other == one + 1,
-                    Topology::Mesh => true,
-                };
-                if linked {
+                if self.scenario.topology.links(one, other) {
                     let way = Span::micros(self.random.between(300, 40_000));
                     self.network.set_way(one, other, way);
                 }
@@ -468,7 +465,13 @@ impl World {
                     self.send_request(host, venue, request, asked, outbox.read(bytes));
                 }
                 Output::Journal { commit, bytes } => self.write(host, commit, outbox.read(bytes)),
-                Output::Transfer { .. } | Output::Answer { .. } | Output::Notice { .. } => (),
+                Output::Transfer {
+                    currency,
+                    from,
+                    to,
+                    amount,
+                } => self.move_money(host, currency, from, to, amount),
+                Output::Answer { .. } | Output::Notice { .. } => (),
             }
         }
     }
@@ -567,6 +570,35 @@ impl World {
         if let Some(commit) = newest.filter(|commit| *commit > self.hosts[host].written) {
             self.hosts[host].written = commit;
             self.step(host, Input::Committed { commit });
+        }
+    }
+
+    /// Moves money between accounts of one node, where both are at venues of this world.
+    fn move_money(
+        &mut self,
+        host: usize,
+        currency: Currency,
+        from: Location,
+        to: Location,
+        amount: Quantity,
+    ) {
+        let (Location::Venue(from), Location::Venue(to)) = (from, to) else {
+            return;
+        };
+        let key = credentials(self.scenario.nodes[host].id).key;
+        let places = (self.by_venue.get(&from), self.by_venue.get(&to));
+        let (Some(from), Some(to)) = (places.0.copied(), places.1.copied()) else {
+            return;
+        };
+        let taken = self.markets[from].server.debit(&key, currency, amount);
+        if taken.is_err()
+            || self.markets[to]
+                .server
+                .credit(&key, currency, amount)
+                .is_err()
+        {
+            let text = format!("node {host} moved {amount} {currency} that it does not have");
+            self.checker.violate(self.now, text);
         }
     }
 
