@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod membership;
 mod shell;
+mod sim;
 mod venue;
 
 use std::fs;

@@ -17,6 +17,9 @@ pub struct Caps {
     pub buy_in_flight: Quantity,
     /// The same of the bids.
     pub sell_in_flight: Quantity,
+    /// The dearest ask and the cheapest bid that may be taken.
+    pub buy_worst: Price,
+    pub sell_worst: Price,
 }
 
 impl Caps {
@@ -26,6 +29,8 @@ impl Caps {
         spend_max: Quantity::MAX,
         buy_in_flight: Quantity::ZERO,
         sell_in_flight: Quantity::ZERO,
+        buy_worst: Price(i64::MAX),
+        sell_worst: Price::ZERO,
     };
 }
 
@@ -55,6 +60,8 @@ pub enum Bound {
     Books,
     Quantity,
     Spend,
+    /// The next level pays but lies beyond the worst price allowed.
+    Price,
 }
 
 /// Why there is nothing to take.
@@ -134,6 +141,9 @@ fn quantity_that_pays(
     while let (Some(asked), Some(bidden)) = (ask, bid) {
         if !costs.pays(asked.price, bidden.price) {
             break;
+        }
+        if asked.price > caps.buy_worst || bidden.price < caps.sell_worst {
+            return (sum, Bound::Price);
         }
         let step = asked.quantity.min(bidden.quantity);
         let all_in = asked.price.moved_ppm_ceil(spend_fee_ppm);

@@ -528,7 +528,7 @@ impl Plan {
                 Side::Bid => leg.filled.quantity.0,
                 Side::Ask => -leg.filled.quantity.0,
             })
-            .sum()
+            .fold(0, i64::saturating_add)
     }
 
     /// Returns true where every leg is at its end.
@@ -564,12 +564,14 @@ impl Plan {
         for leg in &self.legs {
             let filled = &leg.filled;
             match leg.side {
-                Side::Bid => quote -= filled.total.0,
-                Side::Ask => quote += filled.total.0,
+                Side::Bid => quote = quote.saturating_sub(filled.total.0),
+                Side::Ask => quote = quote.saturating_add(filled.total.0),
             }
             match (leg.side, leg.fee_in) {
-                (Side::Bid, FeeIn::Received) => base -= filled.fee.0,
-                (Side::Bid, FeeIn::Quote) | (Side::Ask, _) => quote -= filled.fee.0,
+                (Side::Bid, FeeIn::Received) => base = base.saturating_sub(filled.fee.0),
+                (Side::Bid, FeeIn::Quote) | (Side::Ask, _) => {
+                    quote = quote.saturating_sub(filled.fee.0);
+                }
             }
         }
         (quote, base)
@@ -584,7 +586,7 @@ impl Plan {
                     (Role::Unwind, false) => -leg.filled.quantity.0,
                     (Role::Plan | Role::Hedge, false) | (Role::Unwind, true) => 0,
                 })
-                .sum()
+                .fold(0, i64::saturating_add)
         };
         let both = if self.is_acquisition {
             sum(Side::Bid)

@@ -44,6 +44,7 @@ pub(super) struct Ticket {
     pub envelope: EnvelopeId,
     pub quantity_left: Quantity,
     pub notional_left: Quantity,
+    pub worst_price: Price,
 }
 
 impl Node {
@@ -162,6 +163,8 @@ impl Node {
                 .min(selling.quantity_left)
                 .min(exposure),
             spend_max: buying.notional_left,
+            buy_worst: buying.worst_price,
+            sell_worst: selling.worst_price,
             ..*caps
         };
         let found = {
@@ -191,6 +194,7 @@ impl Node {
         match why {
             NoTrade::BelowEdge => "below_edge",
             NoTrade::TooSmall(Bound::Books) => "below_minimum",
+            NoTrade::TooSmall(Bound::Price) => "no_envelope",
             NoTrade::TooSmall(Bound::Spend) => "funds_to_buy",
             NoTrade::TooSmall(Bound::Quantity)
                 if exposure <= buying.quantity_left.min(selling.quantity_left) =>
@@ -278,7 +282,8 @@ impl Node {
         let id = self.numbers.plan;
         self.numbers.plan = id.next();
         let window = self.windows.entry((whole.buy, whole.sell)).or_default();
-        window.fired = (whole.buy_sequence, whole.sell_sequence);
+        // Only the buying book is taken from.
+        window.fired.0 = whole.buy_sequence;
         let mut plan = Plan::new(id, whole.buy, whole.sell, quantity, now);
         plan.buy_limit = whole.buy_limit;
         plan.sell_limit = whole.sell_limit;
@@ -354,7 +359,11 @@ impl Node {
         {
             return Err("link_down");
         }
-        let Some(right) = self.rights.best(market, side, now) else {
+        let least = self
+            .rules(market)
+            .map_or(Quantity(1), |rules| rules.quantity_min);
+        let right = self.rights.best(market, side, now);
+        let Some(right) = right.filter(|right| right.quantity_left() >= least) else {
             return Err(self.why_no_right(market, side, holder));
         };
         Ok(Ticket {
@@ -364,6 +373,7 @@ impl Node {
             envelope: right.grant.envelope,
             quantity_left: right.quantity_left(),
             notional_left: right.notional_left(),
+            worst_price: right.grant.worst_price,
         })
     }
 

@@ -11,6 +11,7 @@ use crate::model::trade::{Draw, LegRefusal, LegReport, Purpose};
 use crate::node::detect::Ticket;
 use crate::node::output::{Outbox, Severity};
 use crate::node::{Node, notice};
+use crate::risk::Switch;
 use crate::wire::message::Message;
 
 impl Node {
@@ -76,7 +77,11 @@ impl Node {
         };
         let mut best: Option<(Ticket, Quantity, Price, Role)> = None;
         for ((market, planned), role) in [(short, Role::Hedge), (long, Role::Unwind)] {
-            let role = if short.0 == long.0 { Role::Unwind } else { role };
+            let role = if short.0 == long.0 {
+                Role::Unwind
+            } else {
+                role
+            };
             let bound = match side {
                 Side::Ask => planned.moved_ppm(-reach),
                 Side::Bid => planned.moved_ppm_ceil(reach),
@@ -117,7 +122,9 @@ impl Node {
         let mut sum = Quantity::ZERO;
         let mut limit = None;
         for level in book.levels(side.opposite()) {
-            if !side.accepts(bound, level.price) || sum >= wanted {
+            let is_within =
+                side.accepts(bound, level.price) && side.accepts(ticket.worst_price, level.price);
+            if !is_within || sum >= wanted {
                 break;
             }
             sum = sum.saturating_add(level.quantity);
@@ -178,6 +185,9 @@ impl Node {
             let text =
                 "the day's loss limit is reached: only reducing orders are allowed".to_owned();
             self.halted_because = Some(text.clone());
+            self.wanted_switch = Switch::Reduce;
+            let switch = Switch::Reduce.ordinal();
+            self.journal(&Record::Switched { switch }, out);
             notice(out, Severity::Error, &text);
         }
         let record = Record::PlanClosed {
@@ -203,6 +213,7 @@ impl Node {
         );
         notice(out, Severity::Debug, &text);
         self.needs_renewal = true;
+        self.needs_detection = true;
         self.move_proceeds(plan, now, out);
     }
 

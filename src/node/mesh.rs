@@ -1,6 +1,7 @@
 //! Links and messages: what peers say goes to the stage it is for.
 
 use crate::book::Book;
+use crate::membership::Direction;
 use crate::membership::links::LinkOutput;
 use crate::model::ids::{LinkNo, NodeId};
 use crate::model::instrument::Market;
@@ -18,6 +19,21 @@ const PROBE_EVERY: Span = Span::millis(500);
 const MARKETS_MAX: usize = 64;
 
 impl Node {
+    pub(super) fn handle_link_up(
+        &mut self,
+        peer: NodeId,
+        link: LinkNo,
+        direction: Direction,
+        now: Time,
+        out: &mut Outbox,
+    ) {
+        if self.is_born() {
+            self.links.handle_up(peer, link, direction, now);
+        } else {
+            out.push(Output::CloseLink { link });
+        }
+    }
+
     /// Does what the links ask for.
     pub(super) fn drain_links(&mut self, now: Time, out: &mut Outbox) -> bool {
         let mut moved = false;

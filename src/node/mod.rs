@@ -9,7 +9,8 @@
 //! detect   books ─▶ opportunity ─▶ gate and rights ─▶ legs, or a residual offer
 //! desk     beside the venue: envelopes, fires, orders, paper
 //! legs     plans and their legs, recovery, accounts
-//! deals    offers: scatter, answer, gather, accept
+//! deals    matches: scatter, answer, gather, accept
+//! offers   own offers: what is left over, what can be pledged
 //! mesh     links, messages, round trips
 //! boot     what an earlier run left behind
 //! owner    commands and answers
@@ -25,6 +26,7 @@ mod feeds;
 pub mod input;
 mod legs;
 mod mesh;
+mod offers;
 pub mod output;
 mod owner;
 pub mod report;
@@ -119,6 +121,8 @@ pub struct Node {
     transfers: VecDeque<(Time, desk::Moving)>,
     renew_at: Time,
     needs_renewal: bool,
+    /// A plan has closed: what it left over is looked at again, though no book has changed.
+    needs_detection: bool,
     totals: Totals,
     faults: Faults,
 }
@@ -232,6 +236,8 @@ impl Commits {
     const WAITING_MAX: usize = 8_192;
 }
 
+/// The commit of a life's first record, its number.
+const BIRTH: CommitNo = CommitNo(1);
 /// How often envelopes, silent feeds and transfers are looked after.
 const RENEW_EVERY: Span = Span::millis(250);
 /// Peers a node keeps, linked or not.
@@ -299,6 +305,7 @@ impl Node {
             transfers: VecDeque::new(),
             renew_at: now,
             needs_renewal: true,
+            needs_detection: false,
             totals: Totals::default(),
             faults: Faults::default(),
             me,
@@ -354,7 +361,7 @@ impl Node {
                 peer,
                 link,
                 direction,
-            } => self.links.handle_up(peer, link, direction, now),
+            } => self.handle_link_up(peer, link, direction, now, out),
             Input::LinkDown { link } => self.links.handle_down(link, now),
             Input::DialFailed { peer } => self.links.handle_dial_failed(peer, now),
             Input::LinkStream { link, bytes } => self.handle_link_stream(link, bytes, now, out),
@@ -373,8 +380,9 @@ impl Node {
             at: self.renew_at,
             why: "renew",
         });
+        let links = self.links.deadline().filter(|_| self.is_born());
         for other in [
-            self.links.deadline(),
+            links,
             self.orders.deadline(),
             self.paper.deadline(),
             self.plans.deadline(),
@@ -477,12 +485,20 @@ impl Node {
         true
     }
 
+    /// Returns true once this life's number is on disk. Before that no peer hears it: a crash could
+    /// give the same number to the next life.
+    pub fn is_born(&self) -> bool {
+        self.commits.durable >= BIRTH
+    }
+
     fn is_paper(&self) -> bool {
         self.settings.trading == Trading::Paper
     }
 
     fn handle_deadline(&mut self, now: Time, out: &mut Outbox) {
-        self.links.handle_deadline(now);
+        if self.is_born() {
+            self.links.handle_deadline(now);
+        }
         self.orders.handle_deadline(now);
         self.arrive_paper_orders(now);
         self.plans.handle_deadline(now);
@@ -515,6 +531,11 @@ impl Node {
             if self.needs_renewal {
                 self.needs_renewal = false;
                 self.renew_envelopes(now, out);
+                continue;
+            }
+            if self.needs_detection {
+                self.needs_detection = false;
+                self.detect_all(now, out);
                 continue;
             }
             break;

@@ -232,16 +232,26 @@ impl Holds {
     }
 
     /// The offer is over: everything promised to it is free; what is confirmed waits for its seal.
-    pub fn handle_withdrawn(&mut self, offer: OfferId) {
+    pub fn handle_withdrawn(&mut self, from: NodeId, offer: OfferId) {
         let free: Vec<MatchId> = self
             .open
             .values()
-            .filter(|hold| hold.offer == offer && hold.state != HoldState::Confirmed)
+            .filter(|hold| {
+                hold.offer == offer
+                    && hold.upstream == Some(from)
+                    && hold.state != HoldState::Confirmed
+            })
             .map(|hold| hold.id)
             .collect();
         for id in free {
             self.release(id);
         }
+    }
+
+    /// Returns whom a part was promised to.
+    pub fn upstream(&self, id: MatchId) -> Option<NodeId> {
+        let sealed = self.sealed.iter().find(|hold| hold.id == id);
+        self.open.get(&id).or(sealed)?.upstream
     }
 
     /// Takes a confirmed or sealed promise of an earlier run.

@@ -289,6 +289,32 @@ impl Relays {
             .collect()
     }
 
+    /// Returns whom an aggregate was offered to.
+    pub fn upstream(&self, offer: OfferId, id: MatchId) -> Option<NodeId> {
+        if let Some(bound) = self.sealed.get(&id) {
+            return Some(bound.upstream);
+        }
+        if let Some(one) = self.recovered(id) {
+            return Some(one.bound.upstream);
+        }
+        self.open.get(&offer).map(|relay| relay.upstream)
+    }
+
+    /// Returns true where the origin asks again and nothing of the last round is open or bound:
+    /// the relay begins anew.
+    pub fn make_way(&mut self, offer: OfferId, from: NodeId) -> bool {
+        let is_over = self.open.get(&offer).is_some_and(|relay| {
+            let is_done = |one: &Aggregate| {
+                matches!(one.state, AggregateState::Over | AggregateState::Lapsed)
+            };
+            relay.upstream == from && relay.is_answered && relay.aggregates.iter().all(is_done)
+        });
+        if is_over {
+            self.open.remove(&offer);
+        }
+        is_over
+    }
+
     pub fn owns(&self, offer: OfferId, id: MatchId) -> bool {
         self.sealed.contains_key(&id)
             || self.recovered(id).is_some()
@@ -299,8 +325,14 @@ impl Relays {
     }
 
     /// The origin has withdrawn its offer: everything that is not bound is free.
-    pub fn handle_withdrawn(&mut self, offer: OfferId, holds: &mut Holds) -> Vec<Saying> {
-        let Some(relay) = self.open.get_mut(&offer) else {
+    pub fn handle_withdrawn(
+        &mut self,
+        from: NodeId,
+        offer: OfferId,
+        holds: &mut Holds,
+    ) -> Vec<Saying> {
+        let relay = self.open.get_mut(&offer);
+        let Some(relay) = relay.filter(|relay| relay.upstream == from) else {
             return Vec::new();
         };
         relay.is_answered = true;

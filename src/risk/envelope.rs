@@ -260,7 +260,8 @@ impl Rights {
 
     /// Takes a right; returns false where there is no room.
     pub fn add(&mut self, grant: Grant, granter: NodeId, expires: Time) -> bool {
-        if self.count >= RIGHTS_MAX {
+        let last = grant.first.0.checked_add(u64::from(grant.orders));
+        if self.count >= RIGHTS_MAX || last.is_none() || grant.orders > ORDERS_PER_ENVELOPE {
             return false;
         }
         let list = self.rights.entry((grant.market, grant.side)).or_default();

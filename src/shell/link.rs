@@ -20,7 +20,7 @@ use crate::shell::frames::{Allowance, FRAME_BYTES_MAX, Frames, LENGTH_BYTES, fra
 use crate::shell::silence::Held;
 
 /// Frames and bytes that may wait for a peer that reads slowly. Full: that link is closed.
-pub const QUEUED_FRAMES_MAX: usize = 1_024;
+pub const QUEUED_FRAMES_MAX: usize = 8_192;
 pub const QUEUED_BYTES_MAX: usize = 1_024 * 1_024;
 /// What each end sends first.
 const HELLO: &[u8] = b"expressnet/1 hello";

@@ -348,7 +348,8 @@ impl Checker {
         }
         for ((from, to), (acknowledged, submitted, _)) in &counts {
             let delivered = counts.get(&(*to, *from)).map(|(.., delivered)| *delivered);
-            if delivered.is_some_and(|delivered| !(*acknowledged..=*submitted).contains(&delivered)) {
+            if delivered.is_some_and(|delivered| !(*acknowledged..=*submitted).contains(&delivered))
+            {
                 self.violate(
                     now,
                     format!("of {submitted} messages from {from} to {to}, {delivered:?} arrived"),

@@ -24,6 +24,7 @@ use crate::execution::order::Order;
 use crate::model::instrument::Instrument;
 use crate::model::number::Quantity;
 use crate::node::{Faults as Bugs, Totals};
+use crate::offer::hold::Hold;
 use crate::offer::origin::OwnOffer;
 use crate::sim::scenario::Scenario;
 use crate::sim::tally::Tallies;
@@ -50,6 +51,8 @@ pub struct NodeEnd {
     /// Own offers, closed ones included.
     pub offers: Vec<OwnOffer>,
     pub orders: Vec<Order>,
+    /// What the node owes to origins that have counted it.
+    pub sealed: Vec<Hold>,
     pub totals: Totals,
 }
 
@@ -64,6 +67,7 @@ impl NodeEnd {
                 .cloned()
                 .collect(),
             orders: node.orders().ended().cloned().collect(),
+            sealed: node.holds().sealed().copied().collect(),
             totals: node.totals().clone(),
         })
     }

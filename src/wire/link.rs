@@ -210,8 +210,8 @@ impl Link {
         send: &mut dyn FnMut(&[u8]),
     ) -> Result<Heard<'static>, LinkError> {
         let newest = reader.u8("version")?;
-        let _oldest = reader.u8("oldest version")?;
-        if newest < Version::OLDEST.number() {
+        let oldest = reader.u8("oldest version")?;
+        if newest < Version::OLDEST.number() || oldest > Version::CURRENT.number() {
             return Err(LinkError::Version(newest));
         }
         let incarnation = reader.u64("incarnation")?;

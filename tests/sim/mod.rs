@@ -1,0 +1,4 @@
+//! Whole worlds on virtual time.
+
+mod seeds;
+mod worked_example;
