@@ -76,7 +76,11 @@ impl Node {
         };
         let mut best: Option<(Ticket, Quantity, Price, Role)> = None;
         for ((market, planned), role) in [(short, Role::Hedge), (long, Role::Unwind)] {
-            let role = if short.0 == long.0 { Role::Unwind } else { role };
+            let role = if short.0 == long.0 {
+                Role::Unwind
+            } else {
+                role
+            };
             let bound = match side {
                 Side::Ask => planned.moved_ppm(-reach),
                 Side::Bid => planned.moved_ppm_ceil(reach),

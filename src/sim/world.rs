@@ -23,8 +23,8 @@ use crate::sim::market::{Market, Pushed, WAY, credentials};
 use crate::sim::network::Network;
 use crate::sim::scenario::{FaultRates, Scenario, Topology};
 use crate::sim::tally::Tallies;
-use crate::wire::message::Message;
 use crate::venue::{Asked, OrderClient, Server, Setup, StreamNo, registry};
+use crate::wire::message::Message;
 
 /// A node, alive or dead, with its disk.
 #[derive(Debug)]
@@ -42,21 +42,85 @@ pub(super) struct Host {
 /// Something that happens.
 #[derive(Debug)]
 enum Event {
-    Wake { host: usize, life: u32 },
-    Written { host: usize, life: u32 },
-    Dialled { from: usize, to: usize, life: u32 },
-    Up { host: usize, life: u32, link: LinkNo, peer: usize, direction: Direction },
-    Down { host: usize, link: LinkNo },
-    Stream { to: usize, link: LinkNo, bytes: Vec<u8> },
-    Datagram { to: usize, link: LinkNo, bytes: Vec<u8> },
-    VenueDue { venue: usize },
-    FeedUp { host: usize, life: u32, venue: usize },
-    FeedFrame { host: usize, venue: usize, stream: StreamNo, bytes: Vec<u8> },
-    ToVenue { venue: usize, host: usize, bytes: Vec<u8> },
-    Request { venue: usize, host: usize, life: u32, request: RequestNo, asked: Asked, bytes: Vec<u8> },
-    Reply { venue: usize, host: usize, life: u32, request: RequestNo, asked: Asked, answer: Option<(u16, Vec<u8>)> },
-    NotSent { venue: usize, host: usize, life: u32, request: RequestNo, asked: Asked },
-    Restart { host: usize },
+    Wake {
+        host: usize,
+        life: u32,
+    },
+    Written {
+        host: usize,
+        life: u32,
+    },
+    Dialled {
+        from: usize,
+        to: usize,
+        life: u32,
+    },
+    Up {
+        host: usize,
+        life: u32,
+        link: LinkNo,
+        peer: usize,
+        direction: Direction,
+    },
+    Down {
+        host: usize,
+        link: LinkNo,
+    },
+    Stream {
+        to: usize,
+        link: LinkNo,
+        bytes: Vec<u8>,
+    },
+    Datagram {
+        to: usize,
+        link: LinkNo,
+        bytes: Vec<u8>,
+    },
+    VenueDue {
+        venue: usize,
+    },
+    FeedUp {
+        host: usize,
+        life: u32,
+        venue: usize,
+    },
+    FeedFrame {
+        host: usize,
+        venue: usize,
+        stream: StreamNo,
+        bytes: Vec<u8>,
+    },
+    ToVenue {
+        venue: usize,
+        host: usize,
+        bytes: Vec<u8>,
+    },
+    Request {
+        venue: usize,
+        host: usize,
+        life: u32,
+        request: RequestNo,
+        asked: Asked,
+        bytes: Vec<u8>,
+    },
+    Reply {
+        venue: usize,
+        host: usize,
+        life: u32,
+        request: RequestNo,
+        asked: Asked,
+        answer: Option<(u16, Vec<u8>)>,
+    },
+    NotSent {
+        venue: usize,
+        host: usize,
+        life: u32,
+        request: RequestNo,
+        asked: Asked,
+    },
+    Restart {
+        host: usize,
+    },
     Fault(FaultKind),
     OfferByHand,
     Calm,
@@ -137,7 +201,11 @@ impl World {
             .iter()
             .filter_map(|plan| Market::new(plan, scenario, &mut random))
             .collect();
-        let by_venue = markets.iter().enumerate().map(|(at, one)| (one.id, at)).collect();
+        let by_venue = markets
+            .iter()
+            .enumerate()
+            .map(|(at, one)| (one.id, at))
+            .collect();
         let hosts = scenario.nodes.iter().map(|_| Host::new()).collect();
         let by_id = scenario
             .nodes
@@ -182,10 +250,12 @@ impl World {
             }
         }
         if self.tallies.steps > STEPS_MAX {
-            self.checker.violate(self.now, "the world never comes to rest".to_owned());
+            self.checker
+                .violate(self.now, "the world never comes to rest".to_owned());
         }
         if !self.checker.is_full() {
-            self.checker.check_quiet(&self.hosts, &self.markets, self.now);
+            self.checker
+                .check_quiet(&self.hosts, &self.markets, self.now);
         }
         for at in 0..self.hosts.len() {
             self.collect(at);
@@ -228,7 +298,12 @@ impl World {
         for host in 0..count {
             self.start(host);
         }
-        for kind in [FaultKind::Disconnect, FaultKind::Partition, FaultKind::Crash, FaultKind::Stall] {
+        for kind in [
+            FaultKind::Disconnect,
+            FaultKind::Partition,
+            FaultKind::Crash,
+            FaultKind::Stall,
+        ] {
             self.schedule_fault(kind);
         }
         for _ in 0..self.scenario.offers_by_hand {
@@ -300,7 +375,15 @@ impl World {
         let seed = self.random.next_u64();
         let mut outbox = std::mem::take(&mut self.outbox);
         outbox.clear();
-        let mut node = Node::new(me, plan.config.clone(), owed, clients, seed, self.now, &mut outbox);
+        let mut node = Node::new(
+            me,
+            plan.config.clone(),
+            owed,
+            clients,
+            seed,
+            self.now,
+            &mut outbox,
+        );
         node.plant(self.bugs);
         for other in 0..self.hosts.len() {
             if self.network.way(host, other).is_some() {
@@ -345,51 +428,127 @@ impl World {
             }
             Event::Written { host, life } => self.handle_written(host, life),
             Event::Dialled { from, to, life } => self.handle_dialled(from, to, life),
-            Event::Up { host, life, link, peer, direction } => {
+            Event::Up {
+                host,
+                life,
+                link,
+                peer,
+                direction,
+            } => {
                 if self.is_alive(host, life) && self.network.get(link).is_some() {
                     let peer = self.scenario.nodes[peer].id;
-                    self.step(host, Input::LinkUp { peer, link, direction });
+                    self.step(
+                        host,
+                        Input::LinkUp {
+                            peer,
+                            link,
+                            direction,
+                        },
+                    );
                 }
             }
             Event::Down { host, link } => self.step(host, Input::LinkDown { link }),
             Event::Stream { to, link, bytes } => {
                 if self.network.get(link).is_some() {
-                    self.step(to, Input::LinkStream { link, bytes: &bytes });
+                    self.step(
+                        to,
+                        Input::LinkStream {
+                            link,
+                            bytes: &bytes,
+                        },
+                    );
                 }
             }
             Event::Datagram { to, link, bytes } => {
                 if self.network.get(link).is_some() {
-                    self.step(to, Input::LinkDatagram { link, bytes: &bytes });
+                    self.step(
+                        to,
+                        Input::LinkDatagram {
+                            link,
+                            bytes: &bytes,
+                        },
+                    );
                 }
             }
             Event::VenueDue { venue } => self.handle_venue_due(venue),
             Event::FeedUp { host, life, venue } => self.handle_feed_up(host, life, venue),
-            Event::FeedFrame { host, venue, stream, bytes } => {
+            Event::FeedFrame {
+                host,
+                venue,
+                stream,
+                bytes,
+            } => {
                 if self.markets[venue].streams.contains_key(&stream) {
-                    self.checker.handle_frame(host, self.markets[venue].id, self.now);
+                    self.checker
+                        .handle_frame(host, self.markets[venue].id, self.now);
                     let venue = self.markets[venue].id;
-                    self.step(host, Input::FeedFrame { venue, bytes: &bytes });
+                    self.step(
+                        host,
+                        Input::FeedFrame {
+                            venue,
+                            bytes: &bytes,
+                        },
+                    );
                 }
             }
             Event::ToVenue { venue, host, bytes } => self.handle_to_venue(venue, host, &bytes),
-            Event::Request { venue, host, life, request, asked, bytes } => {
+            Event::Request {
+                venue,
+                host,
+                life,
+                request,
+                asked,
+                bytes,
+            } => {
                 self.handle_request(venue, (host, life), request, asked, &bytes);
             }
-            Event::Reply { venue, host, life, request, asked, answer } => {
+            Event::Reply {
+                venue,
+                host,
+                life,
+                request,
+                asked,
+                answer,
+            } => {
                 if self.is_alive(host, life) {
                     let outcome = match &answer {
-                        Some((status, body)) => Outcome::Reply { status: *status, body },
+                        Some((status, body)) => Outcome::Reply {
+                            status: *status,
+                            body,
+                        },
                         None => Outcome::Lost,
                     };
                     let venue = self.markets[venue].id;
-                    self.step(host, Input::VenueReply { venue, request, asked, outcome });
+                    self.step(
+                        host,
+                        Input::VenueReply {
+                            venue,
+                            request,
+                            asked,
+                            outcome,
+                        },
+                    );
                 }
             }
-            Event::NotSent { venue, host, life, request, asked } => {
+            Event::NotSent {
+                venue,
+                host,
+                life,
+                request,
+                asked,
+            } => {
                 if self.is_alive(host, life) {
                     let venue = self.markets[venue].id;
                     let outcome = Outcome::NotSent;
-                    self.step(host, Input::VenueReply { venue, request, asked, outcome });
+                    self.step(
+                        host,
+                        Input::VenueReply {
+                            venue,
+                            request,
+                            asked,
+                            outcome,
+                        },
+                    );
                 }
             }
             Event::Restart { host } => {
@@ -449,7 +608,9 @@ impl World {
             match *output {
                 Output::Dial { peer } => self.dial(host, peer),
                 Output::CloseLink { link } => self.close_link(link),
-                Output::LinkStream { link, bytes } => self.send_stream(host, link, outbox.read(bytes)),
+                Output::LinkStream { link, bytes } => {
+                    self.send_stream(host, link, outbox.read(bytes))
+                }
                 Output::LinkDatagram { link, bytes } => {
                     self.send_datagram(host, link, outbox.read(bytes));
                 }
@@ -464,7 +625,12 @@ impl World {
                         self.drop_feed(host, venue);
                     }
                 }
-                Output::VenueRequest { venue, request, asked, bytes } => {
+                Output::VenueRequest {
+                    venue,
+                    request,
+                    asked,
+                    bytes,
+                } => {
                     self.send_request(host, venue, request, asked, outbox.read(bytes));
                 }
                 Output::Journal { commit, bytes } => self.write(host, commit, outbox.read(bytes)),
@@ -489,7 +655,10 @@ impl World {
                 format!("on link {link}: {message:?}")
             }
             Output::Journal { commit, bytes } => {
-                format!("journals {commit}: {:?}", Record::decode(outbox.read(*bytes)))
+                format!(
+                    "journals {commit}: {:?}",
+                    Record::decode(outbox.read(*bytes))
+                )
             }
             Output::VenueRequest { asked, .. } => format!("asks a venue: {asked:?}"),
             Output::Notice { bytes, .. } => {
@@ -542,10 +711,15 @@ impl World {
 
     fn write(&mut self, host: usize, commit: CommitNo, body: &[u8]) {
         let wait = Span::micros(self.random.between(200, 8_000));
-        let last = self.hosts[host].writing.back().map_or(self.now, |(at, ..)| *at);
+        let last = self.hosts[host]
+            .writing
+            .back()
+            .map_or(self.now, |(at, ..)| *at);
         let at = (self.now + wait).max(last);
         let life = self.hosts[host].life;
-        self.hosts[host].writing.push_back((at, commit, body.to_vec()));
+        self.hosts[host]
+            .writing
+            .push_back((at, commit, body.to_vec()));
         self.schedule_at(at, Event::Written { host, life });
     }
 
@@ -582,7 +756,8 @@ impl World {
         if !self.is_alive(from, life) {
             return;
         }
-        let is_reachable = self.hosts[to].node.is_some() && !self.network.is_cut(from, to, self.now);
+        let is_reachable =
+            self.hosts[to].node.is_some() && !self.network.is_cut(from, to, self.now);
         let link = if is_reachable {
             self.network.connect(from, to, self.now)
         } else {
@@ -597,8 +772,26 @@ impl World {
         let there = self.hosts[to].life;
         let wait = Span::micros(self.random.between(0, 2_000));
         self.network.hold_back(link, self.now + wait);
-        self.schedule(Span::ZERO, Event::Up { host: to, life: there, link, peer: from, direction: Direction::Accepted });
-        self.schedule(wait, Event::Up { host: from, life, link, peer: to, direction: Direction::Dialled });
+        self.schedule(
+            Span::ZERO,
+            Event::Up {
+                host: to,
+                life: there,
+                link,
+                peer: from,
+                direction: Direction::Accepted,
+            },
+        );
+        self.schedule(
+            wait,
+            Event::Up {
+                host: from,
+                life,
+                link,
+                peer: to,
+                direction: Direction::Dialled,
+            },
+        );
     }
 
     fn close_link(&mut self, link: LinkNo) {
@@ -698,7 +891,15 @@ impl World {
             let last = market.last_arrival.get(&host).copied().unwrap_or(self.now);
             let at = (self.now.max(held) + WAY).max(Time(last.0 + 1));
             market.last_arrival.insert(host, at);
-            self.schedule_at(at, Event::FeedFrame { host, venue, stream, bytes });
+            self.schedule_at(
+                at,
+                Event::FeedFrame {
+                    host,
+                    venue,
+                    stream,
+                    bytes,
+                },
+            );
         }
         for stream in pushed.closed {
             if let Some(host) = self.markets[venue].streams.get(&stream).copied() {
@@ -738,7 +939,11 @@ impl World {
 
     fn handle_to_venue(&mut self, venue: usize, host: usize, bytes: &[u8]) {
         let streams = &self.markets[venue].streams;
-        let Some(stream) = streams.iter().find(|(_, one)| **one == host).map(|(stream, _)| *stream) else {
+        let Some(stream) = streams
+            .iter()
+            .find(|(_, one)| **one == host)
+            .map(|(stream, _)| *stream)
+        else {
             return;
         };
         let pushed = self.markets[venue].hear(stream, bytes, self.now);
@@ -751,7 +956,14 @@ impl World {
         self.advance_venue(venue);
     }
 
-    fn send_request(&mut self, host: usize, venue: VenueId, request: RequestNo, asked: Asked, bytes: &[u8]) {
+    fn send_request(
+        &mut self,
+        host: usize,
+        venue: VenueId,
+        request: RequestNo,
+        asked: Asked,
+        bytes: &[u8],
+    ) {
         let Some(venue) = self.by_venue.get(&venue).copied() else {
             return;
         };
@@ -762,21 +974,54 @@ impl World {
         let life = self.hosts[host].life;
         if self.random.chance(self.rates.request_not_sent_ppm) {
             self.tallies.fault("request-not-sent");
-            self.schedule(WAY, Event::NotSent { venue, host, life, request, asked });
+            self.schedule(
+                WAY,
+                Event::NotSent {
+                    venue,
+                    host,
+                    life,
+                    request,
+                    asked,
+                },
+            );
             return;
         }
         if self.random.chance(self.rates.request_lost_ppm) {
             self.tallies.fault("request-lost");
-            let event = Event::Reply { venue, host, life, request, asked, answer: None };
+            let event = Event::Reply {
+                venue,
+                host,
+                life,
+                request,
+                asked,
+                answer: None,
+            };
             self.schedule(Span::millis(500), event);
             return;
         }
         let wait = WAY + Span::micros(self.random.below(2_000));
         let bytes = bytes.to_vec();
-        self.schedule(wait, Event::Request { venue, host, life, request, asked, bytes });
+        self.schedule(
+            wait,
+            Event::Request {
+                venue,
+                host,
+                life,
+                request,
+                asked,
+                bytes,
+            },
+        );
     }
 
-    fn handle_request(&mut self, venue: usize, (host, life): (usize, u32), request: RequestNo, asked: Asked, bytes: &[u8]) {
+    fn handle_request(
+        &mut self,
+        venue: usize,
+        (host, life): (usize, u32),
+        request: RequestNo,
+        asked: Asked,
+        bytes: &[u8],
+    ) {
         let (mut answer, pushed) = self.markets[venue].answer(bytes, self.now);
         self.deliver(venue, pushed);
         self.touch_venue(venue);
@@ -789,7 +1034,17 @@ impl World {
         } else {
             Span::millis(500)
         };
-        self.schedule(wait, Event::Reply { venue, host, life, request, asked, answer });
+        self.schedule(
+            wait,
+            Event::Reply {
+                venue,
+                host,
+                life,
+                request,
+                asked,
+                answer,
+            },
+        );
     }
 
     fn strike(&mut self, kind: FaultKind) {
@@ -827,7 +1082,8 @@ impl World {
             FaultKind::Stall => {
                 let markets = self.markets.len() as u64;
                 let venue = usize::try_from(self.random.below(markets)).unwrap_or(0);
-                let listeners: BTreeSet<usize> = self.markets[venue].streams.values().copied().collect();
+                let listeners: BTreeSet<usize> =
+                    self.markets[venue].streams.values().copied().collect();
                 let until = self.now + Span::millis(self.random.between(1_000, 4_500));
                 for host in listeners {
                     self.tallies.fault("feed-stalled");
@@ -895,7 +1151,9 @@ impl World {
         };
         let settings = &self.scenario.nodes[host].config.offer;
         let line = Line {
-            quantity: Quantity(i64::try_from(self.random.between(100, 900)).unwrap_or(100) * 1_000_000),
+            quantity: Quantity(
+                i64::try_from(self.random.between(100, 900)).unwrap_or(100) * 1_000_000,
+            ),
             give: Currency::BTC,
             want: Currency::USD,
             asking: Asking::Best,

@@ -41,7 +41,7 @@ pub(crate) struct Leader<P> {
     /// The peer's end of the link.
     pub(crate) peer: Link,
     pub(crate) link: LinkNo,
-    alpha: Market,
+    pub(crate) venue: VenueId,
     beta: Market,
     sequence: u64,
     quoted: (u64, Time),
@@ -82,10 +82,10 @@ pub(crate) const LEVELS: i64 = 100;
 /// Best prices that never cross each other; a crossing frame stands between them and the other's.
 const ALPHA_BID: Price = Price::whole(99);
 const ALPHA_ASK: Price = Price::whole(101);
-const BETA_BID: Price = Price(99_95_000_000);
-const BETA_ASK: Price = Price(100_05_000_000);
-const CROSSING_ASK: Price = Price(99_50_000_000);
-const CROSSING_BID: Price = Price(100_50_000_000);
+const BETA_BID: Price = Price(9_995_000_000);
+const BETA_ASK: Price = Price(10_005_000_000);
+const CROSSING_ASK: Price = Price(9_950_000_000);
+const CROSSING_BID: Price = Price(10_050_000_000);
 const ACCOUNT: &str = r#"{"balances":[{"currency":"BTC","free":"1000","held":"0"},{"currency":"USD","free":"100000","held":"0"}],"rights":{"trade":true,"withdraw":false}}"#;
 
 impl<P: Probe> Leader<P> {
@@ -136,7 +136,7 @@ impl<P: Probe> Leader<P> {
             probe,
             peer: Link::new(1),
             link: LinkNo(0),
-            alpha: market(alpha),
+            venue: alpha,
             beta: market(scenario.venues[1].id),
             sequence: 0,
             quoted: (0, Time::ZERO),
@@ -171,7 +171,7 @@ impl<P: Probe> Leader<P> {
     }
 
     pub(crate) fn frame(&mut self, bytes: &[u8]) {
-        let venue = self.alpha.venue;
+        let venue = self.venue;
         self.hand(Input::FeedFrame { venue, bytes });
     }
 
@@ -203,7 +203,7 @@ impl<P: Probe> Leader<P> {
                 self.commit();
                 continue;
             }
-            let venue = self.alpha.venue;
+            let venue = self.venue;
             let link = self.link;
             match self.due.pop_front() {
                 Some(Due::Frame(bytes)) => self.frame(&bytes),
@@ -275,7 +275,7 @@ impl<P: Probe> Leader<P> {
     }
 
     pub(crate) fn feed_up(&mut self) {
-        let venue = self.alpha.venue;
+        let venue = self.venue;
         self.hand(Input::FeedUp { venue });
         self.settle();
     }
@@ -314,7 +314,15 @@ impl<P: Probe> Leader<P> {
                     let is_order = self.out.read(*bytes).starts_with(b"POST /order ");
                     at_venue |= is_order && matches!(asked, Asked::Place(_));
                 }
-                _ => (),
+                Output::Dial { .. }
+                | Output::CloseLink { .. }
+                | Output::LinkDatagram { .. }
+                | Output::VenueFrame { .. }
+                | Output::VenueReconnect { .. }
+                | Output::Journal { .. }
+                | Output::Answer { .. }
+                | Output::Transfer { .. }
+                | Output::Notice { .. } => (),
             }
         }
         (at_peer, at_venue)
@@ -355,7 +363,13 @@ impl<P: Probe> Leader<P> {
                         self.due.push_back(Due::Datagram(bytes));
                     }
                 }
-                _ => (),
+                Output::VenueReconnect { .. } => panic!("the node refused a frame"),
+                Output::Dial { .. }
+                | Output::CloseLink { .. }
+                | Output::LinkStream { .. }
+                | Output::Answer { .. }
+                | Output::Transfer { .. }
+                | Output::Notice { .. } => (),
             }
         }
     }
