@@ -5,6 +5,7 @@
 mod cli;
 mod config;
 mod membership;
+mod node;
 mod shell;
 mod sim;
 mod venue;

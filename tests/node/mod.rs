@@ -1,0 +1,4 @@
+//! Tests of `src/node` through its public interface.
+
+mod fast_path;
+mod leader;
