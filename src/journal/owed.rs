@@ -145,23 +145,16 @@ impl Owed {
                 market,
                 side,
             } => {
-                self.orders.insert(
-                    draw.order,
-                    DrawnOrder {
-                        draw,
-                        leader,
-                        market,
-                        side,
-                        ended: None,
-                    },
-                );
+                let drawn = DrawnOrder {
+                    draw,
+                    leader,
+                    market,
+                    side,
+                    ended: None,
+                };
+                self.orders.insert(draw.order, drawn);
             }
-            Record::Ended { order, filled, at } => {
-                if let Some(drawn) = self.orders.get_mut(&order) {
-                    drawn.ended = Some((filled, at));
-                }
-                self.forget_oldest_ended();
-            }
+            Record::Ended { order, filled, at } => self.end_order(order, filled, at),
             Record::LegFired {
                 granter,
                 draw,
@@ -169,14 +162,15 @@ impl Owed {
                 side,
                 planned,
             } => {
+                let leg = FiredLeg {
+                    granter,
+                    draw,
+                    market,
+                    side,
+                    planned,
+                };
                 if !self.closed_plans.contains(&draw.plan) {
-                    self.legs.entry(draw.plan).or_default().push(FiredLeg {
-                        granter,
-                        draw,
-                        market,
-                        side,
-                        planned,
-                    });
+                    self.legs.entry(draw.plan).or_default().push(leg);
                 }
             }
             Record::PlanClosed {
@@ -185,20 +179,7 @@ impl Owed {
                 quote,
                 tally,
                 result,
-            } => {
-                for leg in self.legs.remove(&plan).unwrap_or_default() {
-                    self.accounted.insert(leg.granter, leg.draw.order);
-                }
-                if self.closed_plans.insert(plan) {
-                    self.add_tally(base, tally);
-                    *self.earned.entry(quote).or_default() += result.0;
-                    *self.earned.entry(base).or_default() += result.1;
-                    *self.imbalance.entry(base).or_default() += result.2;
-                }
-                while self.closed_plans.len() > Self::CLOSED_MAX {
-                    self.closed_plans.pop_first();
-                }
-            }
+            } => self.close_plan(plan, (base, quote), tally, result),
             Record::Balance {
                 location,
                 currency,
@@ -215,6 +196,51 @@ impl Owed {
             | Record::HoldOver { .. }
             | Record::RelayBound { .. }
             | Record::RelayOver { .. } => self.apply_offer_record(record),
+        }
+    }
+
+    fn end_order(&mut self, order: OrderId, filled: Filled, at: Time) {
+        if let Some(drawn) = self.orders.get_mut(&order) {
+            drawn.ended = Some((filled, at));
+        }
+        self.forget_oldest_ended();
+    }
+
+    fn close_plan(
+        &mut self,
+        plan: PlanId,
+        (base, quote): (Currency, Currency),
+        tally: Tally,
+        result: (i64, i64, i64),
+    ) {
+        for leg in self.legs.remove(&plan).unwrap_or_default() {
+            self.accounted.insert(leg.granter, leg.draw.order);
+        }
+        if self.closed_plans.insert(plan) {
+            self.add_tally(base, tally);
+            *self.earned.entry(quote).or_default() += result.0;
+            *self.earned.entry(base).or_default() += result.1;
+            *self.imbalance.entry(base).or_default() += result.2;
+        }
+        while self.closed_plans.len() > Self::CLOSED_MAX {
+            self.closed_plans.pop_first();
+        }
+    }
+
+    fn close_offer(&mut self, offer: OfferId, tally: Tally, received: Quantity) {
+        let Some(open) = self.offers.remove(&offer) else {
+            return;
+        };
+        let give = open.offer.line.give;
+        for ((peer, id), part) in &open.counted {
+            self.counted.insert((offer, *peer, *id), (give, *part));
+        }
+        while self.counted.len() > Self::COUNTED_MAX {
+            self.counted.pop_first();
+        }
+        self.add_tally(give, tally);
+        if let Some((base, units)) = open.offer.covered(tally.filled, received) {
+            *self.imbalance.entry(base).or_default() += units;
         }
     }
 
@@ -267,21 +293,25 @@ impl Owed {
                 offer,
                 tally,
                 received,
-            } => {
-                if let Some(open) = self.offers.remove(&offer) {
-                    let give = open.offer.line.give;
-                    for ((peer, id), part) in &open.counted {
-                        self.counted.insert((offer, *peer, *id), (give, *part));
-                    }
-                    while self.counted.len() > Self::COUNTED_MAX {
-                        self.counted.pop_first();
-                    }
-                    self.add_tally(give, tally);
-                    if let Some((base, units)) = open.offer.covered(tally.filled, received) {
-                        *self.imbalance.entry(base).or_default() += units;
-                    }
-                }
-            }
+            } => self.close_offer(offer, tally, received),
+            Record::HoldConfirmed { .. }
+            | Record::HoldOver { .. }
+            | Record::RelayBound { .. }
+            | Record::RelayOver { .. } => self.apply_bound_record(record),
+            Record::Booted { .. }
+            | Record::Switched { .. }
+            | Record::Granted { .. }
+            | Record::EnvelopeClosed { .. }
+            | Record::Drawn { .. }
+            | Record::Ended { .. }
+            | Record::LegFired { .. }
+            | Record::PlanClosed { .. }
+            | Record::Balance { .. } => (),
+        }
+    }
+
+    fn apply_bound_record(&mut self, record: Record) {
+        match record {
             Record::HoldConfirmed {
                 offer,
                 id,
@@ -329,7 +359,12 @@ impl Owed {
             | Record::Ended { .. }
             | Record::LegFired { .. }
             | Record::PlanClosed { .. }
-            | Record::Balance { .. } => (),
+            | Record::Balance { .. }
+            | Record::OfferOpened { .. }
+            | Record::Accepted { .. }
+            | Record::Counted { .. }
+            | Record::Uncounted { .. }
+            | Record::OfferClosed { .. } => (),
         }
     }
 

@@ -88,14 +88,6 @@ impl Node {
                 self.relays.handle_no_match(from, offer, why);
                 self.origins.handle_no_match(from, offer, why, now)
             }
-            Message::Accept {
-                offer,
-                id,
-                quantity,
-            } => {
-                self.handle_accept(from, offer, id, quantity, now, out);
-                return;
-            }
             Message::Confirm {
                 offer,
                 id,
@@ -109,30 +101,13 @@ impl Node {
                 self.origins
                     .handle_confirm(from, offer, id, quantity, total, now)
             }
-            Message::Lapse { offer, id } => {
-                self.relays.handle_lapse(from, offer, id);
-                self.uncount_earlier(offer, from, id, out);
-                let record = Record::Uncounted {
-                    offer,
-                    peer: from,
-                    id,
-                };
-                if self.origins.get(offer).is_some() {
-                    self.journal(&record, out);
-                }
-                self.origins.handle_lapse(from, offer, id, now)
-            }
-            Message::Release { offer, id } => {
-                self.handle_verdict(from, offer, id, false, now, out);
+            Message::Lapse { offer, id } => self.handle_lapse(from, offer, id, now, out),
+            Message::Accept { .. }
+            | Message::Release { .. }
+            | Message::Seal { .. }
+            | Message::Withdraw { .. } => {
+                self.handle_decision(from, message, now, out);
                 return;
-            }
-            Message::Seal { offer, id } => {
-                self.handle_verdict(from, offer, id, true, now, out);
-                return;
-            }
-            Message::Withdraw { offer } => {
-                self.holds.handle_withdrawn(from, offer);
-                self.relays.handle_withdrawn(from, offer, &mut self.holds)
             }
             Message::Market { .. }
             | Message::Quote(_)
@@ -146,6 +121,59 @@ impl Node {
             | Message::LegQuery { .. } => return,
         };
         self.say_all(sayings, now, out);
+    }
+
+    /// A matcher gave up: what was counted is not any more.
+    fn handle_lapse(
+        &mut self,
+        from: NodeId,
+        offer: OfferId,
+        id: MatchId,
+        now: Time,
+        out: &mut Outbox,
+    ) -> Vec<Saying> {
+        self.relays.handle_lapse(from, offer, id);
+        self.uncount_earlier(offer, from, id, out);
+        if self.origins.get(offer).is_some() {
+            let peer = from;
+            self.journal(&Record::Uncounted { offer, peer, id }, out);
+        }
+        self.origins.handle_lapse(from, offer, id, now)
+    }
+
+    /// Takes what an asker decides about matches that were offered to it.
+    fn handle_decision(&mut self, from: NodeId, message: Message, now: Time, out: &mut Outbox) {
+        match message {
+            Message::Accept {
+                offer,
+                id,
+                quantity,
+            } => self.handle_accept(from, offer, id, quantity, now, out),
+            Message::Release { offer, id } => {
+                self.handle_verdict(from, offer, id, false, now, out);
+            }
+            Message::Seal { offer, id } => self.handle_verdict(from, offer, id, true, now, out),
+            Message::Withdraw { offer } => {
+                self.holds.handle_withdrawn(from, offer);
+                let sayings = self.relays.handle_withdrawn(from, offer, &mut self.holds);
+                self.say_all(sayings, now, out);
+            }
+            Message::Ask { .. }
+            | Message::Match { .. }
+            | Message::NoMatch { .. }
+            | Message::Confirm { .. }
+            | Message::Lapse { .. }
+            | Message::Market { .. }
+            | Message::Quote(_)
+            | Message::Probe { .. }
+            | Message::ProbeReply { .. }
+            | Message::Grant { .. }
+            | Message::GrantOver { .. }
+            | Message::Fire(_)
+            | Message::LegReport(_)
+            | Message::LegRefused { .. }
+            | Message::LegQuery { .. } => (),
+        }
     }
 
     /// Answers an ask under this node's own rules, and hands it on where that is wanted.

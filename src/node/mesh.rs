@@ -180,7 +180,7 @@ impl Node {
             Message::ProbeReply { sent, held } => {
                 let rtt = now.since(sent).less(held);
                 if let Some(peer) = self.peers.get_mut(&id).filter(|_| sent <= now) {
-                    peer.rtt.record(rtt);
+                    peer.rtt.record_us(rtt.as_micros());
                     peer.last_rtt = Some(rtt);
                 }
                 self.links.handle_rtt(id, rtt, now);

@@ -134,7 +134,7 @@ impl Node {
     }
 
     fn peer_status(&self, state: &PeerState) -> PeerStatus {
-        let micros = |per_mille| state.rtt.quantile(per_mille).map(Span::as_micros);
+        let micros = |per_mille| state.rtt.quantile_us(per_mille);
         PeerStatus {
             id: state.peer.id.to_string(),
             name: state.peer.name.clone(),

@@ -118,7 +118,7 @@ impl Checker {
             } => {
                 self.bound.insert((host, id), (offer, part.quantity));
             }
-            Record::HoldOver { id, is_sealed } => {
+            Record::HoldOver { id, is_sealed } | Record::RelayOver { id, is_sealed } => {
                 if let Some(bound) = self.bound.remove(&(host, id))
                     && is_sealed
                 {
@@ -128,13 +128,6 @@ impl Checker {
             Record::RelayBound { bound } => {
                 self.bound
                     .insert((host, bound.id), (bound.offer, bound.part.quantity));
-            }
-            Record::RelayOver { id, is_sealed } => {
-                if let Some(bound) = self.bound.remove(&(host, id))
-                    && is_sealed
-                {
-                    self.sealed.insert((host, id), bound);
-                }
             }
             Record::OfferOpened { offer } => {
                 self.covering.insert(offer.id, offer);

@@ -6,14 +6,20 @@
 //!
 //! ```text
 //! scenario  who is there, linked how, with what money and rules
-//! world     the event queue: every input of every node, in time order
+//! world     the event queue, and how nodes boot
+//! events    what happens: every input of every node, in time order
+//! carry     what nodes ask for: disks, peers, venues, and what goes wrong on the way
+//! faults    what goes wrong by itself, what owners do by hand, the calm at the end
 //! network   connections between nodes
 //! market    venues and the way to them
 //! checker   what must hold after every step, and once all is quiet
 //! tally     what happened, for the summary
 //! ```
 
+mod carry;
 mod checker;
+mod events;
+mod faults;
 mod market;
 mod network;
 pub mod scenario;

@@ -2,8 +2,6 @@
 
 use hdrhistogram::Histogram;
 
-use crate::model::time::Span;
-
 const LOWEST_US: u64 = 1;
 const HIGHEST_US: u64 = 60_000_000;
 const DIGITS: u8 = 2;
@@ -16,8 +14,8 @@ pub struct Latency {
 
 impl Latency {
     /// Adds a sample; beyond the bounds it counts as the bound.
-    pub fn record(&mut self, span: Span) {
-        let value = span.as_micros().clamp(LOWEST_US, HIGHEST_US);
+    pub fn record_us(&mut self, latency_us: u64) {
+        let value = latency_us.clamp(LOWEST_US, HIGHEST_US);
         if self.samples.is_none() {
             self.samples = Histogram::new_with_bounds(LOWEST_US, HIGHEST_US, DIGITS)
                 .ok()
@@ -33,7 +31,7 @@ impl Latency {
     }
 
     /// Returns the value below which `per_mille` of all samples lie, or `None` without samples.
-    pub fn quantile(&self, per_mille: u16) -> Option<Span> {
+    pub fn quantile_us(&self, per_mille: u16) -> Option<u64> {
         let samples = self
             .samples
             .as_ref()
@@ -43,7 +41,7 @@ impl Latency {
             reason = "the histogram asks for a share, no money is in it"
         )]
         let value = samples.value_at_quantile(f64::from(per_mille) / 1_000.0);
-        Some(Span::micros(value))
+        Some(value)
     }
 }
 
@@ -54,11 +52,11 @@ mod tests {
     #[test]
     fn quantiles_stand_within_two_digits() {
         let mut latency = Latency::default();
-        assert_eq!(latency.quantile(500), None);
+        assert_eq!(latency.quantile_us(500), None);
         for micros in 1..=1_000 {
-            latency.record(Span::micros(micros));
+            latency.record_us(micros);
         }
-        let median = latency.quantile(500).unwrap().as_micros();
+        let median = latency.quantile_us(500).unwrap();
         assert!((495..=505).contains(&median), "{median}");
         assert_eq!(latency.count(), 1_000);
     }

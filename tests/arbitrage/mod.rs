@@ -1,0 +1,3 @@
+//! From live books to opportunities.
+
+mod walk;
