@@ -311,7 +311,7 @@ impl Node {
 
     /// Returns who may lead plans with a leg at this market: nodes of this owner, this one
     /// included, where the pair is traded at another venue too.
-    fn drawers(&self, market: Market) -> Vec<NodeId> {
+    pub(super) fn drawers(&self, market: Market) -> Vec<NodeId> {
         let is_elsewhere =
             |other: &Market| other.pair == market.pair && other.venue != market.venue;
         let mut drawers = Vec::new();

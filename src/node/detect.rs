@@ -397,10 +397,13 @@ impl Node {
         if let Err(limit) = self.gate.room(market, side, price) {
             return limit.word();
         }
+        // What a new envelope of this node could be made of.
+        let shares = i64::try_from(self.drawers(market).len()).unwrap_or(1).max(1);
         let paid = match side {
-            Side::Bid => self.funds.free(market.quote()),
-            Side::Ask => self.funds.free(market.base()),
+            Side::Bid => self.available(market.quote()),
+            Side::Ask => self.available(market.base()),
         };
+        let paid = Quantity(paid.0 / shares);
         let rules = self.books.get(&market).map(|state| state.rules);
         let needed = rules.map_or(Quantity(1), |rules| match side {
             Side::Bid => price.total_ceil(rules.quantity_min),
