@@ -117,7 +117,7 @@ pub fn run(args: &Args) -> Result<Exit, CliError> {
             crate::cli::screen::note(told)?;
         }
     }
-    let thin = thin_spots(args, &summary.tallies);
+    let thin = thin_spots(args, &summary);
     let wall_s = started.elapsed().as_millis();
     let text = render(args, &summary, &thin, wall_s);
     line(&text)?;
@@ -183,8 +183,12 @@ fn world(args: &Args, seed: u64) -> Scenario {
     world
 }
 
+/// Offers every world of a covering set must have seen.
+const OFFERS_MIN: u64 = 20;
+
 /// Lists what occurred too seldom to be called tested.
-fn thin_spots(args: &Args, tallies: &Tallies) -> Vec<String> {
+fn thin_spots(args: &Args, summary: &Summary) -> Vec<String> {
+    let tallies = &summary.tallies;
     let mut thin = Vec::new();
     if args.coverage_min == 0 {
         return thin;
@@ -198,6 +202,9 @@ fn thin_spots(args: &Args, tallies: &Tallies) -> Vec<String> {
         if *count < args.coverage_min {
             thin.push(format!("fault {name}: {count}"));
         }
+    }
+    if summary.offers_least < OFFERS_MIN {
+        thin.push(format!("offers in one world: {}", summary.offers_least));
     }
     thin.extend(tallies.undrawn());
     thin

@@ -397,13 +397,26 @@ impl Node {
         if let Err(limit) = self.gate.room(market, side, price) {
             return limit.word();
         }
-        // What a new envelope of this node could be made of.
-        let shares = i64::try_from(self.drawers(market).len()).unwrap_or(1).max(1);
-        let paid = match side {
+        // What this node's next envelope could be made of: its share of what is free, and what its
+        // last one leaves.
+        let shares = i64::try_from(self.drawers(market).len()).unwrap_or(1);
+        let free = match side {
             Side::Bid => self.available(market.quote()),
             Side::Ask => self.available(market.base()),
         };
-        let paid = Quantity(paid.0 / shares);
+        let left = self
+            .granted
+            .iter()
+            .filter(|one| one.drawer == self.me.id)
+            .filter(|one| (one.grant.market, one.grant.side) == (market, side))
+            .fold(Quantity::ZERO, |sum, one| {
+                let (quantity, _) = one.left();
+                sum.saturating_add(match side {
+                    Side::Bid => one.grant.worst_price.total_ceil(quantity),
+                    Side::Ask => quantity,
+                })
+            });
+        let paid = Quantity(free.0 / shares.max(1)).saturating_add(left);
         let rules = self.books.get(&market).map(|state| state.rules);
         let needed = rules.map_or(Quantity(1), |rules| match side {
             Side::Bid => price.total_ceil(rules.quantity_min),

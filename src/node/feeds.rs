@@ -73,6 +73,7 @@ impl Node {
                         rules: venue.rules,
                         holder: None,
                         quote_at: now,
+                        quote_number: 0,
                     },
                 );
             }
@@ -238,6 +239,7 @@ impl Node {
             return;
         }
         state.quote_at = now + QUOTE_EVERY;
+        state.quote_number += 1;
         let book = &state.book;
         let side = |side: Side| -> Vec<Level> {
             let levels = book.levels_best_last(side).iter().rev();
@@ -245,6 +247,7 @@ impl Node {
         };
         let message = Message::Quote(Quote {
             market,
+            number: state.quote_number,
             sequence: book.sequence(),
             age: now.since(book.received()),
             engine_lag: book.engine_lag(),

@@ -47,13 +47,8 @@ impl Node {
         out: &mut Outbox,
     ) {
         if granter != self.me.id {
-            let is_ready = self
-                .peers
-                .get(&granter)
-                .is_some_and(|peer| peer.link.is_ready());
-            if is_ready {
-                self.send(granter, &Message::LegQuery { order, plan }, now, out);
-            }
+            // Asked anew whenever the peer is back, so that nothing piles up for it meanwhile.
+            self.send_once(granter, &Message::LegQuery { order, plan }, out);
         } else if !self.orders.handle_query(order) {
             self.granted.burn(order);
             let why = LegRefusal::NeverSeen;

@@ -72,6 +72,7 @@ impl Node {
             self.plans.handle_link_lost(id, now);
             for state in self.books.values_mut() {
                 if state.holder == Some(id) {
+                    state.quote_number = 0;
                     state.book.reset();
                 }
             }
@@ -136,11 +137,10 @@ impl Node {
             }
             self.orders.handle_leader_restarted(id);
             self.seal_earlier(id, now, out);
-            let sayings = self.relays.handle_peer_restarted(id);
+            let mut sayings = self.relays.handle_peer_restarted(id);
+            sayings.extend(self.origins.handle_peer_restarted(id));
             self.say_all(sayings, now, out);
         }
-        let sayings = self.origins.handle_peer_ready(id);
-        self.say_all(sayings, now, out);
         self.plans.handle_link_ready(id, now);
         for (market, _) in own {
             self.quote(market, now, out);
@@ -284,6 +284,7 @@ impl Node {
                 state.book = Book::new(market);
                 state.rules = rules;
                 state.holder = Some(from);
+                state.quote_number = 0;
             }
             // One's own book, or one that another peer holds, stays as it is.
             Some(_) => (),
@@ -295,6 +296,7 @@ impl Node {
                         rules,
                         holder: Some(from),
                         quote_at: Time::MAX,
+                        quote_number: 0,
                     },
                 );
             }
@@ -310,8 +312,14 @@ impl Node {
         else {
             return;
         };
-        if !quote.is_live {
+        if quote.number <= state.quote_number {
+            return;
+        }
+        state.quote_number = quote.number;
+        if !quote.is_live || quote.sequence < state.book.sequence() {
             state.book.reset();
+        }
+        if !quote.is_live {
             return;
         }
         let update = BookUpdate {
@@ -339,8 +347,17 @@ impl Node {
                 push_frame(out, link, frame);
             }
         });
-        if let (Err(why), Some(link)) = (sent, link) {
-            self.close_for(to, link, why, now, out);
+        match (sent, link) {
+            (Ok(()), _) => (),
+            (Err(why), Some(link)) => self.close_for(to, link, why, now, out),
+            // Whoever is still owed something says so again; what is offered meanwhile lapses.
+            (Err(_), None) => {
+                *self
+                    .totals
+                    .messages
+                    .entry("dropped_for_absent")
+                    .or_default() += 1;
+            }
         }
     }
 

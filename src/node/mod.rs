@@ -168,6 +168,8 @@ struct BookState {
     /// `None` for a market beside this node.
     holder: Option<NodeId>,
     quote_at: Time,
+    /// The last quote sent of an own book, or heard of a peer's on this connection.
+    quote_number: u64,
 }
 
 /// What the node counts.
@@ -419,6 +421,10 @@ impl Node {
 
     pub fn holds(&self) -> &Holds {
         &self.holds
+    }
+
+    pub fn relays(&self) -> &Relays {
+        &self.relays
     }
 
     pub fn origins(&self) -> &Origins {

@@ -13,6 +13,7 @@ use crate::model::number::Quantity;
 use crate::model::offer::{NoAnswer, Part};
 use crate::model::time::Time;
 use crate::offer::{Say, Saying};
+use crate::telemetry::transitions::Transitions;
 
 /// Where a gathered match stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +31,27 @@ pub enum CandidateState {
 }
 
 impl CandidateState {
+    pub const ALL: [Self; 7] = [
+        Self::Offered,
+        Self::Accepting,
+        Self::Confirmed,
+        Self::Refused,
+        Self::Released,
+        Self::Revoked,
+        Self::Lapsed,
+    ];
+
+    /// Every step a gathered match can take.
+    pub const STEPS: [(Self, Self); 7] = [
+        (Self::Offered, Self::Accepting),
+        (Self::Offered, Self::Released),
+        (Self::Accepting, Self::Confirmed),
+        (Self::Accepting, Self::Refused),
+        (Self::Accepting, Self::Revoked),
+        (Self::Confirmed, Self::Revoked),
+        (Self::Confirmed, Self::Lapsed),
+    ];
+
     pub const fn word(self) -> &'static str {
         match self {
             Self::Offered => "offered",
@@ -65,6 +87,8 @@ pub struct Gather {
     asked: BTreeMap<NodeId, Option<Answered>>,
     candidates: Vec<Candidate>,
     sayings: VecDeque<Saying>,
+    /// Every step of every match so far.
+    pub steps: Transitions<7>,
 }
 
 /// What an asked node said.
@@ -84,6 +108,7 @@ impl Gather {
             asked: BTreeMap::new(),
             candidates: Vec::new(),
             sayings: VecDeque::new(),
+            steps: Transitions::default(),
         }
     }
 
@@ -143,6 +168,8 @@ impl Gather {
     pub fn accept(&mut self, place: usize, quantity: Quantity, doubt_until: Time) {
         let offer = self.offer;
         if let Some(candidate) = self.candidates.get_mut(place) {
+            self.steps
+                .count(candidate.state as usize, CandidateState::Accepting as usize);
             candidate.state = CandidateState::Accepting;
             candidate.taken = quantity;
             candidate.doubt_until = doubt_until;
@@ -208,11 +235,13 @@ impl Gather {
                 let quantity = quantity.min(candidate.taken);
                 candidate.taken = quantity;
                 candidate.total = total;
-                candidate.state = if quantity.is_positive() {
+                let to = if quantity.is_positive() {
                     CandidateState::Confirmed
                 } else {
                     CandidateState::Refused
                 };
+                self.steps.count(candidate.state as usize, to as usize);
+                candidate.state = to;
                 Some(place)
             }
             CandidateState::Revoked | CandidateState::Released if quantity.is_positive() => {
@@ -253,17 +282,18 @@ impl Gather {
         let place = self.find(peer, id)?;
         let candidate = &mut self.candidates[place];
         let before = candidate.state;
-        match before {
-            CandidateState::Accepting | CandidateState::Confirmed => {
-                candidate.state = CandidateState::Lapsed;
-                Some((before, candidate.taken))
-            }
+        let to = match before {
+            CandidateState::Accepting => CandidateState::Refused,
+            CandidateState::Confirmed => CandidateState::Lapsed,
             CandidateState::Offered
             | CandidateState::Refused
             | CandidateState::Released
             | CandidateState::Revoked
-            | CandidateState::Lapsed => None,
-        }
+            | CandidateState::Lapsed => return None,
+        };
+        self.steps.count(before as usize, to as usize);
+        candidate.state = to;
+        Some((before, candidate.taken))
     }
 
     /// Lets go of every match that was not taken.
@@ -277,14 +307,18 @@ impl Gather {
 
     pub fn release(&mut self, place: usize) {
         if let Some(candidate) = self.candidates.get_mut(place) {
-            candidate.state = match candidate.state {
+            let to = match candidate.state {
                 CandidateState::Accepting | CandidateState::Confirmed => CandidateState::Revoked,
-                CandidateState::Offered
-                | CandidateState::Refused
+                CandidateState::Offered => CandidateState::Released,
+                over @ (CandidateState::Refused
                 | CandidateState::Released
                 | CandidateState::Revoked
-                | CandidateState::Lapsed => CandidateState::Released,
+                | CandidateState::Lapsed) => over,
             };
+            if to != candidate.state {
+                self.steps.count(candidate.state as usize, to as usize);
+                candidate.state = to;
+            }
         }
         self.say_release(place);
     }

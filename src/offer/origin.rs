@@ -16,6 +16,7 @@ use crate::model::time::{Deadline, Span, Time};
 use crate::offer::best::{self, Bid, Wanted};
 use crate::offer::gather::{Candidate, CandidateState, Gather};
 use crate::offer::{Faults, Say, Saying, Settings};
+use crate::telemetry::transitions::Transitions;
 
 /// Where an own offer stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,48 @@ pub enum OriginState {
     /// Everybody was asked; a late answer is still taken.
     Standing,
     Closed(Closing),
+}
+
+impl OriginState {
+    /// Every state with its closings, in lifecycle order.
+    pub const WORDS: [&'static str; 7] = [
+        "gathering",
+        "settling",
+        "standing",
+        "filled",
+        "expired",
+        "withdrawn",
+        "recovered",
+    ];
+
+    /// Every step an own offer can take, by place; a recovered one is born closed.
+    pub const STEPS: [(usize, usize); 12] = [
+        (0, 1),
+        (0, 2),
+        (1, 2),
+        (2, 0),
+        (2, 1),
+        (2, 3),
+        (0, 4),
+        (1, 4),
+        (2, 4),
+        (0, 5),
+        (1, 5),
+        (2, 5),
+    ];
+
+    /// Returns the state's place in its lifecycle.
+    pub const fn place(self) -> usize {
+        match self {
+            Self::Gathering { .. } => 0,
+            Self::Settling => 1,
+            Self::Standing => 2,
+            Self::Closed(Closing::Filled) => 3,
+            Self::Closed(Closing::Expired) => 4,
+            Self::Closed(Closing::Withdrawn) => 5,
+            Self::Closed(Closing::Recovered) => 6,
+        }
+    }
 }
 
 /// Why an offer was closed.
@@ -72,6 +115,7 @@ pub struct OwnOffer {
     /// Paid by matchers for what is filled, in the wanted currency.
     received: Quantity,
     views: BTreeMap<NodeId, Asked>,
+    steps: Transitions<7>,
 }
 
 /// Every own offer.
@@ -83,6 +127,8 @@ pub struct Origins {
     /// Closed offers with nothing in doubt, for `offer explain`; the oldest gives way.
     closed: VecDeque<OwnOffer>,
     newly_closed: Vec<OfferId>,
+    /// Steps of offers, and of their matches, that gave way.
+    past: (Transitions<7>, Transitions<7>),
     faults: Faults,
 }
 
@@ -104,6 +150,7 @@ impl Origins {
             open: BTreeMap::new(),
             closed: VecDeque::new(),
             newly_closed: Vec::new(),
+            past: Default::default(),
             faults: Faults::default(),
         }
     }
@@ -120,13 +167,14 @@ impl Origins {
     pub fn open_offer(&mut self, offer: Offer, peers: &[Asked], now: Time) -> Vec<Saying> {
         let mut own = OwnOffer {
             offer,
-            state: OriginState::Standing,
+            state: OriginState::Gathering { until: now },
             gather: Gather::new(offer.id),
             rounds: 0,
             filled: Quantity::ZERO,
             released: Quantity::ZERO,
             received: Quantity::ZERO,
             views: BTreeMap::new(),
+            steps: Transitions::default(),
         };
         let sayings = self.scatter(&mut own, peers, now);
         self.open.insert(offer.id, own);
@@ -157,6 +205,7 @@ impl Origins {
             released: Quantity::ZERO,
             received,
             views: BTreeMap::new(),
+            steps: Transitions::default(),
         };
         own.released = own.open_quantity();
         self.open.insert(offer.id, own);
@@ -248,8 +297,8 @@ impl Origins {
         self.advance(offer, now)
     }
 
-    /// A peer is back with or without its memory: ask again for what it has not confirmed.
-    pub fn handle_peer_ready(&mut self, peer: NodeId) -> Vec<Saying> {
+    /// A peer has a new life, or this node has: says again what it has not answered.
+    pub fn handle_peer_restarted(&mut self, peer: NodeId) -> Vec<Saying> {
         let mut sayings = Vec::new();
         for own in self.open.values_mut().chain(&mut self.closed) {
             own.gather.say_again(peer);
@@ -306,7 +355,7 @@ impl Origins {
             self.take_best(&mut own, now);
         }
         if own.state == OriginState::Settling && !own.gather.is_accepting() {
-            own.state = OriginState::Standing;
+            own.enter(OriginState::Standing);
             self.take_best(&mut own, now);
         }
         if own.open_quantity().is_zero()
@@ -317,8 +366,11 @@ impl Origins {
         }
         let sayings = own.drain();
         if matches!(own.state, OriginState::Closed(_)) && !own.gather.is_accepting() {
-            if self.closed.len() >= Self::CLOSED_MAX {
-                self.closed.pop_front();
+            if self.closed.len() >= Self::CLOSED_MAX
+                && let Some(gone) = self.closed.pop_front()
+            {
+                self.past.0.add(&gone.steps);
+                self.past.1.add(&gone.gather.steps);
             }
             self.newly_closed.push(id);
             self.closed.push_back(own);
@@ -347,9 +399,9 @@ impl Origins {
                 .accept(places[*index], *quantity, now + Self::DOUBT);
         }
         if taken.is_empty() {
-            own.state = OriginState::Standing;
+            own.enter(OriginState::Standing);
         } else {
-            own.state = OriginState::Settling;
+            own.enter(OriginState::Settling);
         }
     }
 
@@ -388,9 +440,9 @@ impl Origins {
             part_min: own.offer.part_min,
             hops: Self::HOPS,
         };
-        own.state = OriginState::Gathering {
+        own.enter(OriginState::Gathering {
             until: now + self.settings.gather,
-        };
+        });
         peers
             .iter()
             .map(|asked| {
@@ -425,6 +477,16 @@ impl Origins {
 
     pub fn closed(&self) -> impl Iterator<Item = &OwnOffer> {
         self.closed.iter()
+    }
+
+    /// Returns every step of own offers so far, and every step of their matches.
+    pub fn steps(&self) -> (Transitions<7>, Transitions<7>) {
+        let (mut offers, mut matches) = self.past.clone();
+        for own in self.open.values().chain(&self.closed) {
+            offers.add(&own.steps);
+            matches.add(&own.gather.steps);
+        }
+        (offers, matches)
     }
 
     /// Returns what open offers have pledged of a currency.
@@ -583,9 +645,17 @@ impl OwnOffer {
         }
         let left = self.open_quantity();
         self.released = self.released.saturating_add(left);
-        self.state = OriginState::Closed(why);
+        self.enter(OriginState::Closed(why));
         self.gather.release_offered();
         self.gather.withdraw();
+    }
+
+    /// Goes to a state, and counts the step.
+    fn enter(&mut self, to: OriginState) {
+        if to.place() != self.state.place() {
+            self.steps.count(self.state.place(), to.place());
+        }
+        self.state = to;
     }
 
     fn drain(&mut self) -> Vec<Saying> {

@@ -17,6 +17,7 @@ use crate::model::time::{Deadline, Span, Time};
 use crate::offer::gather::{CandidateState, Gather};
 use crate::offer::hold::{HoldState, Holds};
 use crate::offer::{Say, Saying};
+use crate::telemetry::transitions::Transitions;
 
 /// One offer that this node relays.
 #[derive(Clone, Debug)]
@@ -73,6 +74,8 @@ pub struct Relays {
     /// Aggregates that the origin has sealed: it may say so again, and its parts may have to hear
     /// it again, after a crash of either end.
     sealed: BTreeMap<MatchId, Bound>,
+    /// Steps of matches of relays that are over.
+    past: Transitions<7>,
 }
 
 /// A confirmed aggregate of an earlier run, and until when it waits for the origin's word.
@@ -309,8 +312,8 @@ impl Relays {
             };
             relay.upstream == from && relay.is_answered && relay.aggregates.iter().all(is_done)
         });
-        if is_over {
-            self.open.remove(&offer);
+        if is_over && let Some(gone) = self.open.remove(&offer) {
+            self.past.add(&gone.gather.steps);
         }
         is_over
     }
@@ -404,11 +407,25 @@ impl Relays {
             }
             sayings.extend(relay.drain());
         }
+        let past = &mut self.past;
         self.open.retain(|_, relay| {
             let is_busy = relay.aggregates.iter().any(|one| one.is_bound());
-            is_busy || now < relay.until + Self::KEEP
+            let stays = is_busy || now < relay.until + Self::KEEP;
+            if !stays {
+                past.add(&relay.gather.steps);
+            }
+            stays
         });
         sayings
+    }
+
+    /// Returns every step of matches gathered for others so far.
+    pub fn steps(&self) -> Transitions<7> {
+        let mut steps = self.past.clone();
+        for relay in self.open.values() {
+            steps.add(&relay.gather.steps);
+        }
+        steps
     }
 
     pub fn deadline(&self) -> Option<Deadline> {

@@ -81,7 +81,7 @@ impl World {
                 )
             }
             Output::VenueRequest { asked, .. } => format!("asks a venue: {asked:?}"),
-            Output::Notice { bytes, .. } => {
+            Output::Notice { bytes, .. } | Output::Answer { bytes, .. } => {
                 String::from_utf8_lossy(outbox.read(*bytes)).into_owned()
             }
             Output::Dial { .. }
@@ -89,7 +89,6 @@ impl World {
             | Output::LinkDatagram { .. }
             | Output::VenueFrame { .. }
             | Output::VenueReconnect { .. }
-            | Output::Answer { .. }
             | Output::Transfer { .. } => return,
         };
         self.tell_line(host, &text);
@@ -191,25 +190,34 @@ impl World {
     }
 
     pub(super) fn send_stream(&mut self, host: usize, link: LinkNo, bytes: &[u8]) {
-        self.cut_at_confirm(link, bytes);
+        self.cut_at_agreement(link, bytes);
         if let Some((to, at)) = self.network.stream(link, host, self.now, &mut self.random) {
             let bytes = bytes.to_vec();
             self.schedule_at(at, Event::Stream { to, link, bytes });
         }
     }
 
-    /// Cuts a link just as a matcher confirms: the moment at which both ends know least.
-    pub(super) fn cut_at_confirm(&mut self, link: LinkNo, bytes: &[u8]) {
+    /// Cuts a link just as a matcher confirms, or as the origin seals: the moments at which both
+    /// ends know least of each other.
+    fn cut_at_agreement(&mut self, link: LinkNo, bytes: &[u8]) {
         const SEQUENCED: u8 = 2;
         const CONFIRM: u8 = 15;
-        let is_confirm = bytes.first() == Some(&SEQUENCED) && bytes.get(9) == Some(&CONFIRM);
-        if !is_confirm || !self.random.chance(self.rates.cut_at_confirm_ppm) {
+        const SEAL: u8 = 17;
+        let (name, longest_ms) = match (bytes.first(), bytes.get(9)) {
+            (Some(&SEQUENCED), Some(&CONFIRM)) => ("cut-at-confirm", 40_000),
+            (Some(&SEQUENCED), Some(&SEAL)) => ("cut-at-seal", 25_000),
+            _ => return,
+        };
+        // A link that comes back says its seals again; it must get some through in between.
+        let is_due = self.cut_until + Span::secs(40) < self.now;
+        if !is_due || !self.random.chance(self.rates.cut_at_agreement_ppm) {
             return;
         }
         if let Some(connection) = self.network.get(link) {
-            self.tallies.fault("cut-at-confirm");
-            let until = self.now + Span::millis(self.random.between(6_000, 40_000));
+            self.tallies.fault(name);
+            let until = self.now + Span::millis(self.random.between(6_000, longest_ms));
             let (one, other) = (connection.dialler, connection.listener);
+            self.cut_until = until;
             self.network.cut(one, other, until);
             self.close_link(link);
         }

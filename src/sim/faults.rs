@@ -98,6 +98,9 @@ impl World {
 
     /// An owner makes an offer, or takes one back.
     pub(super) fn offer_by_hand(&mut self) {
+        if self.is_calm {
+            return;
+        }
         let traders: Vec<usize> = (0..self.hosts.len())
             .filter(|at| !self.scenario.nodes[*at].config.venues.is_empty())
             .collect();
@@ -106,28 +109,47 @@ impl World {
             return;
         };
         let settings = &self.scenario.nodes[host].config.offer;
-        let line = Line {
-            quantity: Quantity(
-                i64::try_from(self.random.between(30, 300)).unwrap_or(100) * 1_000_000,
-            ),
-            give: Currency::BTC,
-            want: Currency::USD,
-            asking: Asking::Best,
-            methods: settings.methods,
-        };
+        let quantity =
+            Quantity(i64::try_from(self.random.between(30, 300)).unwrap_or(100) * 1_000_000);
+        let methods = settings.methods;
         let reserve = Price::whole(i64::try_from(self.random.between(85, 105)).unwrap_or(95));
-        let command = if self.random.chance(850_000) {
-            Command::OfferNew {
-                line,
-                reserve: Some(reserve),
-            }
-        } else {
+        if !self.random.chance(850_000) {
             let node = self.hosts[host].node.as_ref();
-            match node.and_then(|node| node.origins().open().next().map(|own| own.offer.id)) {
-                Some(id) => Command::OfferWithdraw(id),
-                None => return,
+            let open = node.and_then(|node| node.origins().open().next().map(|own| own.offer.id));
+            match open {
+                Some(id) => self.command(host, Command::OfferWithdraw(id)),
+                None => self.schedule(Span::SECOND, Event::OfferByHand),
             }
-        };
+            return;
+        }
+        // Who is told that this is more than the node may pledge asks for less.
+        for share in [1, 4, 16] {
+            let line = Line {
+                quantity: Quantity(quantity.0 / share),
+                give: Currency::BTC,
+                want: Currency::USD,
+                asking: Asking::Best,
+                methods,
+            };
+            let before = self.own_offers(host);
+            let reserve = Some(reserve);
+            self.command(host, Command::OfferNew { line, reserve });
+            if self.own_offers(host) > before {
+                return;
+            }
+        }
+        // Nobody would hear of it, or the node is down: later, then.
+        let wait = Span::millis(self.random.between(1_000, 3_000));
+        self.schedule(wait, Event::OfferByHand);
+    }
+
+    fn own_offers(&self, host: usize) -> u64 {
+        let node = self.hosts[host].node.as_ref();
+        node.map_or(0, |node| node.totals().offers)
+    }
+
+    /// The owner of a node commands it.
+    fn command(&mut self, host: usize, command: Command) {
         let number = CommandNo(self.scheduled);
         self.step(host, Input::Command { number, command });
     }
@@ -142,9 +164,7 @@ impl World {
         if let Some(offer) = waiting
             && self.random.chance(150_000)
         {
-            let number = CommandNo(self.scheduled);
-            let command = Command::OfferApprove(offer);
-            self.step(host, Input::Command { number, command });
+            self.command(host, Command::OfferApprove(offer));
         }
     }
 

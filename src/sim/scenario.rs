@@ -97,8 +97,8 @@ pub struct FaultRates {
     pub partition_every: Span,
     pub crash_every: Span,
     pub stall_every: Span,
-    /// Per confirmed match: the link is cut before the other end hears of it.
-    pub cut_at_confirm_ppm: u32,
+    /// Per confirmed or sealed match: the link is cut before the other end hears of it.
+    pub cut_at_agreement_ppm: u32,
     /// Rate of each of the venue server's own faults.
     pub venue_ppm: u32,
 }
@@ -114,7 +114,7 @@ impl FaultRates {
         partition_every: Span::ZERO,
         crash_every: Span::ZERO,
         stall_every: Span::ZERO,
-        cut_at_confirm_ppm: 0,
+        cut_at_agreement_ppm: 0,
         venue_ppm: 0,
     };
 
@@ -123,12 +123,12 @@ impl FaultRates {
         datagram_doubled_ppm: 10_000,
         request_lost_ppm: 10_000,
         request_not_sent_ppm: 10_000,
-        reply_lost_ppm: 20_000,
+        reply_lost_ppm: 30_000,
         disconnect_every: Span::secs(3),
         partition_every: Span::secs(15),
         crash_every: Span::secs(12),
         stall_every: Span::secs(10),
-        cut_at_confirm_ppm: 20_000,
+        cut_at_agreement_ppm: 100_000,
         venue_ppm: 5_000,
     };
 }
@@ -315,7 +315,12 @@ fn offer_settings(is_trader: bool, random: &mut Random) -> offer::Settings {
         methods: methods.into_iter().collect(),
         offer_min: vec![(Currency::BTC, Quantity(50_000_000))],
         part_min: vec![(Currency::BTC, Quantity(10_000_000))],
-        ttl: Span::secs(4),
+        // Some offers live no longer than their first round of answers.
+        ttl: if random.chance(150_000) {
+            Span::millis(500)
+        } else {
+            Span::secs(4)
+        },
         gather: Span::millis(500),
         hold: Span::secs(3),
         cooldown: Span::SECOND,

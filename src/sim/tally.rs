@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::execution::order::OrderState;
 use crate::execution::plan::LegState;
+use crate::offer::gather::CandidateState;
 use crate::offer::hold::HoldState;
+use crate::offer::origin::OriginState;
 use crate::telemetry::transitions::Transitions;
 
 /// Counters of one world or of many.
@@ -13,6 +15,8 @@ pub struct Tallies {
     pub orders: Transitions<6>,
     pub legs: Transitions<5>,
     pub holds: Transitions<7>,
+    pub own_offers: Transitions<7>,
+    pub matches: Transitions<7>,
     /// Every fault that struck, by name.
     pub faults: BTreeMap<&'static str, u64>,
     pub offers: u64,
@@ -33,6 +37,8 @@ impl Tallies {
         self.orders.add(&other.orders);
         self.legs.add(&other.legs);
         self.holds.add(&other.holds);
+        self.own_offers.add(&other.own_offers);
+        self.matches.add(&other.matches);
         self.offers += other.offers;
         self.plans += other.plans;
         self.steps += other.steps;
@@ -65,6 +71,19 @@ impl Tallies {
             let count = self.holds.of(from as usize, to as usize);
             rows.push(("hold", from.word(), to.word(), count));
         }
+        for (from, to) in OriginState::STEPS {
+            let words = OriginState::WORDS;
+            rows.push((
+                "offer",
+                words[from],
+                words[to],
+                self.own_offers.of(from, to),
+            ));
+        }
+        for (from, to) in CandidateState::STEPS {
+            let count = self.matches.of(from as usize, to as usize);
+            rows.push(("match", from.word(), to.word(), count));
+        }
         rows
     }
 
@@ -92,6 +111,22 @@ impl Tallies {
                 let count = self.holds.of(from as usize, to as usize);
                 if count > 0 && !HoldState::STEPS.contains(&(from, to)) {
                     found.push(format!("hold {} → {}: {count}", from.word(), to.word()));
+                }
+            }
+        }
+        for (from, from_word) in OriginState::WORDS.into_iter().enumerate() {
+            for (to, to_word) in OriginState::WORDS.into_iter().enumerate() {
+                let count = self.own_offers.of(from, to);
+                if count > 0 && !OriginState::STEPS.contains(&(from, to)) {
+                    found.push(format!("offer {from_word} → {to_word}: {count}"));
+                }
+            }
+        }
+        for from in CandidateState::ALL {
+            for to in CandidateState::ALL {
+                let count = self.matches.of(from as usize, to as usize);
+                if count > 0 && !CandidateState::STEPS.contains(&(from, to)) {
+                    found.push(format!("match {} → {}: {count}", from.word(), to.word()));
                 }
             }
         }

@@ -176,6 +176,8 @@ pub(super) struct World {
     pub(super) tallies: Tallies,
     pub(super) trace: u64,
     pub(super) is_calm: bool,
+    /// When the last cut at an agreement ends.
+    pub(super) cut_until: Time,
     pub(super) is_over: bool,
     pub(super) story: Vec<String>,
 }
@@ -226,6 +228,7 @@ impl World {
             tallies: Tallies::default(),
             trace: 0xCBF2_9CE4_8422_2325,
             is_calm: false,
+            cut_until: Time::ZERO,
             is_over: false,
             story: Vec::new(),
             random: random.fork(),
@@ -441,6 +444,10 @@ impl World {
         tallies.orders.add(&node.orders().steps);
         tallies.legs.add(&node.plans().steps);
         tallies.holds.add(&node.holds().steps);
+        let (own_offers, matches) = node.origins().steps();
+        tallies.own_offers.add(&own_offers);
+        tallies.matches.add(&matches);
+        tallies.matches.add(&node.relays().steps());
         let totals = node.totals();
         tallies.offers += totals.offers;
         tallies.plans += totals.taken;

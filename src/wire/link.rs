@@ -230,14 +230,15 @@ impl Link {
             self.peer_incarnation = incarnation;
             self.received = 0;
         }
-        if known_incarnation == self.own_incarnation {
+        if restarted || known_incarnation != self.own_incarnation {
+            // It has heard nothing of this pair of lives, even where it has seen a welcome.
+            self.renumber();
+        } else {
             self.forget_to(received);
             if self.faults.forget_at_reconnect {
                 self.unacknowledged.clear();
                 self.next_sequence = received + 1;
             }
-        } else {
-            self.renumber();
         }
         self.is_ready = true;
         for (_, frame) in &self.unacknowledged {
@@ -285,6 +286,47 @@ mod tests {
                 (0..100).collect::<Vec<u8>>(),
                 "seed {seed}"
             );
+        }
+    }
+
+    /// A peer that comes back, sees a welcome, and loses the connection before its own is seen.
+    #[test]
+    fn a_new_life_begins_at_one_however_often_its_welcome_is_lost() {
+        let (mut one, mut other) = (Link::new(1), Link::new(1));
+        for number in 0..9 {
+            one.send(|out| out.push(number), &mut |_| ()).unwrap();
+        }
+        exchange(&mut one, &mut other);
+        other = Link::new(2);
+        let mut welcome = Vec::new();
+        one.handle_connected(&mut |frame| welcome = frame.to_vec());
+        other.handle_frame(&welcome, &mut |_| ()).unwrap();
+        other.handle_disconnected();
+        one.handle_disconnected();
+        exchange(&mut one, &mut other);
+        one.send(|out| out.push(9), &mut |_| ()).unwrap();
+        one.handle_disconnected();
+        assert_eq!(exchange(&mut one, &mut other), [9]);
+    }
+
+    /// Connects two links and carries everything; returns what arrives at the other.
+    fn exchange(one: &mut Link, other: &mut Link) -> Vec<u8> {
+        let (mut there, mut back) = (VecDeque::new(), VecDeque::new());
+        one.handle_connected(&mut |frame| there.push_back(frame.to_vec()));
+        other.handle_connected(&mut |frame| back.push_back(frame.to_vec()));
+        let mut arrived = Vec::new();
+        loop {
+            if let Some(frame) = there.pop_front() {
+                let mut send = |frame: &[u8]| back.push_back(frame.to_vec());
+                if let Heard::Message(message) = other.handle_frame(&frame, &mut send).unwrap() {
+                    arrived.push(message[0]);
+                }
+            } else if let Some(frame) = back.pop_front() {
+                let mut send = |frame: &[u8]| there.push_back(frame.to_vec());
+                one.handle_frame(&frame, &mut send).unwrap();
+            } else {
+                return arrived;
+            }
         }
     }
 

@@ -85,7 +85,9 @@ pub enum Message {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quote {
     pub market: Market,
-    /// The book's sequence; with the sender's incarnation it orders quotes.
+    /// Counts the sender's quotes of this market in its life: the highest is the latest.
+    pub number: u64,
+    /// The book's own sequence; it begins anew with the venue's feed.
     pub sequence: u64,
     /// How old the book was when it was sent.
     pub age: Span,
@@ -324,6 +326,7 @@ impl Message {
 impl Quote {
     fn write(&self, writer: &mut Writer<'_>) {
         writer.market(self.market);
+        writer.u64(self.number);
         writer.u64(self.sequence);
         writer.span(self.age);
         writer.span(self.engine_lag);
@@ -335,6 +338,7 @@ impl Quote {
     fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
         let mut quote = Self {
             market: reader.market()?,
+            number: reader.u64("quote number")?,
             sequence: reader.u64("sequence")?,
             age: reader.span("age")?,
             engine_lag: reader.span("engine lag")?,

@@ -431,6 +431,7 @@ impl<P: Probe> Leader<P> {
             (0..16).map(level).collect()
         };
         let quote = Message::Quote(Quote {
+            number: self.quoted.0,
             market: self.beta,
             sequence: self.quoted.0,
             age: Span::ZERO,
