@@ -1,13 +1,17 @@
 //! `expressnet run`: the node in the foreground.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
+use tokio::time::{sleep, timeout};
 
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::home::Home;
 use crate::journal::record::NAMES;
+use crate::node::Node;
 use crate::shell::boot::{self, Start};
 use crate::shell::store::CrashPoint;
 
@@ -48,8 +52,13 @@ pub fn run(home: &Home, args: &Args) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// Serves the node until SIGINT or SIGTERM. Nothing is cancelled and no switch is touched: what
-/// is open is taken up by the next run.
+/// How long a node that is told to stop waits for its legs to end.
+const REST_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Serves the node until SIGINT or SIGTERM. Legs under way then come to their end, and offers are
+/// withdrawn; a second signal stops at once. The switch stays as it is, and what is still open is
+/// taken up by the next run.
 async fn serve(start: Start) -> Result<(), CliError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -61,6 +70,19 @@ async fn serve(start: Start) -> Result<(), CliError> {
         _ = terminate.recv() => (),
     }
     tracing::info!("stopping");
+    driver.close();
+    let rest = async {
+        while !driver.look(Node::is_at_rest) {
+            sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::select! {
+        ended = timeout(REST_WITHIN, rest) => if ended.is_err() {
+            tracing::warn!("legs are still under way; the next run takes them up");
+        },
+        _ = interrupt.recv() => (),
+        _ = terminate.recv() => (),
+    }
     driver.stop().await;
     Ok(())
 }

@@ -99,6 +99,8 @@ struct AccountBooks {
     orders_filled: usize,
     /// Free and held together.
     balances: BTreeMap<String, String>,
+    /// What open orders hold; empty where none rests.
+    held: BTreeMap<String, String>,
 }
 
 /// The first line on stdout: where the venue listens.
@@ -128,6 +130,12 @@ impl Books {
                     let sum = free.saturating_add(*held);
                     (currency.to_string(), sum.to_string())
                 })
+                .collect(),
+            held: account
+                .balances
+                .iter()
+                .filter(|(_, _, held)| !held.is_zero())
+                .map(|(currency, _, held)| (currency.to_string(), held.to_string()))
                 .collect(),
         });
         Self {

@@ -102,6 +102,28 @@ pub struct Owed {
     /// Signed units earned, and left unbalanced, by currency.
     pub earned: BTreeMap<Currency, i64>,
     pub imbalance: BTreeMap<Currency, i64>,
+    pub today: Today,
+}
+
+/// What counts against the limits of the last day that has records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Today {
+    pub day: u64,
+    /// Base and notional of what was filled.
+    pub filled: BTreeMap<(Market, Side), (Quantity, Quantity)>,
+    /// Signed units earned by balanced plans, by quote currency.
+    pub results: BTreeMap<Currency, i64>,
+}
+
+impl Today {
+    fn begin(&mut self, at: Time) {
+        if at.day() > self.day {
+            *self = Self {
+                day: at.day(),
+                ..Self::default()
+            };
+        }
+    }
 }
 
 impl Owed {
@@ -179,7 +201,8 @@ impl Owed {
                 quote,
                 tally,
                 result,
-            } => self.close_plan(plan, (base, quote), tally, result),
+                at,
+            } => self.close_plan(plan, (base, quote), tally, result, at),
             Record::Balance {
                 location,
                 currency,
@@ -201,7 +224,13 @@ impl Owed {
 
     fn end_order(&mut self, order: OrderId, filled: Filled, at: Time) {
         if let Some(drawn) = self.orders.get_mut(&order) {
-            drawn.ended = Some((filled, at));
+            if drawn.ended.replace((filled, at)).is_none() {
+                let (market, side) = (drawn.market, drawn.side);
+                self.today.begin(at);
+                let sum = self.today.filled.entry((market, side)).or_default();
+                sum.0 = sum.0.saturating_add(filled.quantity);
+                sum.1 = sum.1.saturating_add(filled.total);
+            }
         }
         self.forget_oldest_ended();
     }
@@ -212,12 +241,17 @@ impl Owed {
         (base, quote): (Currency, Currency),
         tally: Tally,
         result: (i64, i64, i64),
+        at: Time,
     ) {
         for leg in self.legs.remove(&plan).unwrap_or_default() {
             self.accounted.insert(leg.granter, leg.draw.order);
         }
         if self.closed_plans.insert(plan) {
             self.add_tally(base, tally);
+            if result.2 == 0 {
+                self.today.begin(at);
+                *self.today.results.entry(quote).or_default() += result.0;
+            }
             *self.earned.entry(quote).or_default() += result.0;
             *self.earned.entry(base).or_default() += result.1;
             *self.imbalance.entry(base).or_default() += result.2;

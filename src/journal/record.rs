@@ -61,6 +61,7 @@ pub enum Record {
         tally: Tally,
         /// Signed units: quote earned, base lost to fees, base left unbalanced.
         result: (i64, i64, i64),
+        at: Time,
     },
     OfferOpened {
         offer: Offer,
@@ -199,6 +200,7 @@ impl Record {
                 quote,
                 tally,
                 result,
+                at,
             } => {
                 writer.u64(plan.0);
                 writer.currency(*base);
@@ -207,6 +209,7 @@ impl Record {
                 for units in [result.0, result.1, result.2] {
                     writer.i64(units);
                 }
+                writer.u64(at.0);
             }
             Self::OfferOpened { .. }
             | Self::Accepted { .. }
@@ -379,6 +382,7 @@ impl Record {
                     reader.i64("fees")?,
                     reader.i64("imbalance")?,
                 ),
+                at: Time(reader.u64("time")?),
             },
             18 => Self::Balance {
                 location: reader.text("location", 32)?,
@@ -594,6 +598,7 @@ mod tests {
                 quote: Currency::USD,
                 tally: Tally::default(),
                 result: (-1, -2, 3),
+                at: Time(9),
             },
         ]
     }

@@ -26,6 +26,7 @@ impl Node {
         self.wanted_switch = Switch::from_ordinal(owed.switch).unwrap_or(Switch::Active);
         self.gate.set_switch(Switch::Halt);
         self.gate.handle_day(now);
+        self.take_up_day(&owed, now);
         self.accounted = owed.accounted.clone();
         self.earlier_counted = owed.counted.clone();
         self.totals.tallies = owed.tallies.clone();
@@ -38,6 +39,19 @@ impl Node {
         self.take_up_legs(&owed, now);
         self.take_up_offers(&owed, now);
         self.earlier_envelopes = owed.envelopes.keys().copied().collect();
+    }
+
+    /// What an earlier run of this day has used of its limits stays used.
+    fn take_up_day(&mut self, owed: &Owed, now: Time) {
+        if owed.today.day != now.day() {
+            return;
+        }
+        for ((market, side), (quantity, notional)) in &owed.today.filled {
+            self.gate.reserve(*market, *side, *quantity, *notional);
+        }
+        for (quote, units) in &owed.today.results {
+            self.gate.settle_result(*quote, *units);
+        }
     }
 
     fn take_up_balances(&mut self, owed: &Owed) {
@@ -64,15 +78,10 @@ impl Node {
     /// Every id of an open envelope that is not known to be unused is unknown, and looked up.
     fn take_up_orders(&mut self, owed: &Owed, now: Time, out: &mut Outbox) {
         for order in owed.orders.values() {
-            if let Some((filled, at)) = order.ended {
+            if let Some((filled, _)) = order.ended {
                 let intent = intent_of(order);
                 self.orders
                     .remember(intent, order.draw, order.leader, filled);
-                if at.day() == now.day() {
-                    let notional = filled.total;
-                    self.gate
-                        .reserve(order.market, order.side, filled.quantity, notional);
-                }
             }
         }
         if self.is_paper() {

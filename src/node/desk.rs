@@ -42,7 +42,8 @@ impl Node {
         now: Time,
         out: &mut Outbox,
     ) -> Result<(), LegRefusal> {
-        if self.phase != Phase::Running || !self.orders.has_room() {
+        let may_fire = matches!(self.phase, Phase::Running | Phase::Closing);
+        if !may_fire || !self.orders.has_room() {
             return Err(LegRefusal::Switch);
         }
         let (market, side) = self.granted.draw(&draw, leader, now)?;
@@ -647,6 +648,19 @@ impl Node {
             units: self.funds.free(instrument).0,
         };
         self.journal(&record, out);
+    }
+
+    /// Lets legs under way come to their end and begins nothing new. The owner's switch stays as it
+    /// is for the next run.
+    pub(super) fn begin_closing(&mut self, now: Time, out: &mut Outbox) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        self.phase = Phase::Closing;
+        if self.gate.switch() != Switch::Halt {
+            self.gate.set_switch(Switch::Reduce);
+        }
+        self.withdraw_offers(now, out);
     }
 
     /// Sets the switch; `Halt` cancels what rests and closes every envelope.

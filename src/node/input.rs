@@ -89,6 +89,8 @@ pub enum Command {
     /// Live spreads of every pair, net of costs, and why nothing is fired.
     Watch,
     Switch(Switch),
+    /// The process is about to stop.
+    Close,
     OfferNew {
         line: Line,
         reserve: Option<Price>,

@@ -191,6 +191,7 @@ impl Node {
             quote: pair.quote,
             tally,
             result: (quote_units, base_units, plan.imbalance()),
+            at: now,
         };
         self.journal(&record, out);
         for leg in &plan.legs {

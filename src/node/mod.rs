@@ -56,7 +56,7 @@ use crate::model::random::Random;
 use crate::model::time::{Deadline, Span, Time};
 use crate::node::input::Input;
 use crate::node::output::{Outbox, Output, Severity};
-use crate::offer::hold::Holds;
+use crate::offer::hold::{HoldState, Holds};
 use crate::offer::origin::Origins;
 use crate::offer::relay::Relays;
 use crate::risk::Switch;
@@ -211,6 +211,8 @@ enum Phase {
     /// Orders of an earlier run are being looked up.
     Reconciling,
     Running,
+    /// Told to stop: legs under way come to their end, nothing new begins.
+    Closing,
     /// The store failed: nothing but cancels.
     Failed,
 }
@@ -411,6 +413,18 @@ impl Node {
         self.me.owner
     }
 
+    /// Returns true while no leg is under way and no match waits for its seal.
+    pub fn is_at_rest(&self) -> bool {
+        let mut holds = self.holds.open();
+        let is_bound = holds.any(|hold| hold.state == HoldState::Confirmed);
+        self.phase == Phase::Reconciling
+            || self.phase == Phase::Failed
+            || self.plans.iter().next().is_none()
+                && self.orders.open().next().is_none()
+                && self.origins.open().next().is_none()
+                && !is_bound
+    }
+
     pub fn plans(&self) -> &Plans {
         &self.plans
     }
@@ -533,6 +547,10 @@ impl Node {
             }
             if self.phase == Phase::Reconciling {
                 self.finish_reconciling(now, out);
+            }
+            if self.phase == Phase::Closing && self.is_at_rest() {
+                // The next run then has nothing to look up.
+                self.revoke_envelopes(out, now);
             }
             if self.needs_renewal {
                 self.needs_renewal = false;

@@ -197,7 +197,7 @@ impl Node {
                 };
                 sum.saturating_add(self.available(at))
             });
-        let on_rails = rails.less(self.origins.pledged(currency));
+        let on_rails = rails.less(self.pledged(currency));
         on_rails.saturating_add(venues)
     }
 
@@ -211,9 +211,18 @@ impl Node {
         if !is_route {
             return Quantity::ZERO;
         }
-        self.origins
-            .pledged(instrument.currency)
+        self.pledged(instrument.currency)
             .less(self.rails_of(instrument.currency))
+    }
+
+    /// Returns what own offers have pledged, those of earlier runs included.
+    fn pledged(&self, currency: Currency) -> Quantity {
+        self.earlier_counted
+            .values()
+            .filter(|(give, _)| *give == currency)
+            .fold(self.origins.pledged(currency), |sum, (_, part)| {
+                sum.saturating_add(part.quantity)
+            })
     }
 
     fn rails_of(&self, currency: Currency) -> Quantity {

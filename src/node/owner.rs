@@ -42,6 +42,10 @@ impl Node {
                 let done = self.order_switch(switch, now, out);
                 answer(number, &done, out);
             }
+            Command::Close => {
+                self.begin_closing(now, out);
+                answer(number, &Done::ok("closing"), out);
+            }
             Command::OfferNew { line, reserve } => {
                 let done = self.order_offer(line, reserve, now, out);
                 answer(number, &done, out);
@@ -94,7 +98,7 @@ impl Node {
         self.set_switch(switch, now, out);
         let waits = match self.phase {
             Phase::Reconciling => " once every order of the earlier run is accounted for",
-            Phase::Running | Phase::Failed => "",
+            Phase::Running | Phase::Closing | Phase::Failed => "",
         };
         Done::ok(format!("switch is {}{waits}", switch.word()))
     }

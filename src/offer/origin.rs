@@ -129,6 +129,8 @@ pub struct Origins {
     newly_closed: Vec<OfferId>,
     /// Steps of offers, and of their matches, that gave way.
     past: (Transitions<7>, Transitions<7>),
+    /// What is still to be paid for them.
+    past_filled: BTreeMap<Currency, Quantity>,
     faults: Faults,
 }
 
@@ -151,6 +153,7 @@ impl Origins {
             closed: VecDeque::new(),
             newly_closed: Vec::new(),
             past: Default::default(),
+            past_filled: BTreeMap::new(),
             faults: Faults::default(),
         }
     }
@@ -369,6 +372,8 @@ impl Origins {
             if self.closed.len() >= Self::CLOSED_MAX
                 && let Some(gone) = self.closed.pop_front()
             {
+                let filled = self.past_filled.entry(gone.offer.line.give).or_default();
+                *filled = filled.saturating_add(gone.filled);
                 self.past.0.add(&gone.steps);
                 self.past.1.add(&gone.gather.steps);
             }
@@ -489,13 +494,15 @@ impl Origins {
         (offers, matches)
     }
 
-    /// Returns what open offers have pledged of a currency.
+    /// Returns what own offers have pledged of a currency: what is open, and what is matched and
+    /// not paid yet.
     pub fn pledged(&self, give: Currency) -> Quantity {
+        let gone = self.past_filled.get(&give).copied().unwrap_or_default();
         self.open
             .values()
             .chain(&self.closed)
             .filter(|own| own.offer.line.give == give)
-            .fold(Quantity::ZERO, |sum, own| {
+            .fold(gone, |sum, own| {
                 let tally = own.tally();
                 sum.saturating_add(tally.offered)
                     .saturating_add(tally.filled)

@@ -263,6 +263,16 @@ impl Gate {
                 limit: *limit,
             });
         }
+        for (quote, limit) in &self.settings.day_loss_max {
+            let result = self.result_day.get(quote).copied().unwrap_or(0);
+            let lost = i64::try_from(result.min(0).unsigned_abs()).unwrap_or(i64::MAX);
+            uses.push(LimitUse {
+                name: "day_loss".to_owned(),
+                currency: *quote,
+                used: Quantity(lost),
+                limit: *limit,
+            });
+        }
         uses
     }
 

@@ -121,6 +121,14 @@ impl Driver {
         self.hands.borrow().as_ref()?.mesh.local_addr().ok()
     }
 
+    /// Tells the node that it is about to stop.
+    pub fn close(&self) {
+        self.step(Input::Command {
+            number: CommandNo::default(),
+            command: Command::Close,
+        });
+    }
+
     /// Closes feeds, order connections, socket and links, and writes the journal to its end.
     pub async fn stop(&self) {
         let Some(hands) = self.hands.take() else {

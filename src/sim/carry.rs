@@ -208,16 +208,14 @@ impl World {
             (Some(&SEQUENCED), Some(&SEAL)) => ("cut-at-seal", 25_000),
             _ => return,
         };
-        // A link that comes back says its seals again; it must get some through in between.
-        let is_due = self.cut_until + Span::secs(40) < self.now;
-        if !is_due || !self.random.chance(self.rates.cut_at_agreement_ppm) {
+        let Some(connection) = self.network.get(link) else {
             return;
-        }
-        if let Some(connection) = self.network.get(link) {
+        };
+        let (one, other) = (connection.dialler, connection.listener);
+        let may_cut = self.network.may_cut(one, other, self.now);
+        if may_cut && self.random.chance(self.rates.cut_at_agreement_ppm) {
             self.tallies.fault(name);
             let until = self.now + Span::millis(self.random.between(6_000, longest_ms));
-            let (one, other) = (connection.dialler, connection.listener);
-            self.cut_until = until;
             self.network.cut(one, other, until);
             self.close_link(link);
         }

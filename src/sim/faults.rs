@@ -44,7 +44,8 @@ impl World {
             }
             FaultKind::Partition => {
                 let other = usize::try_from(self.random.below(count)).unwrap_or(0);
-                if self.network.way(host, other).is_some() {
+                let is_linked = self.network.way(host, other).is_some();
+                if is_linked && self.network.may_cut(host, other, self.now) {
                     self.tallies.fault("partition");
                     let longest = if self.random.chance(200_000) {
                         40_000
@@ -110,7 +111,7 @@ impl World {
         };
         let settings = &self.scenario.nodes[host].config.offer;
         let quantity =
-            Quantity(i64::try_from(self.random.between(30, 300)).unwrap_or(100) * 1_000_000);
+            Quantity(i64::try_from(self.random.between(15, 200)).unwrap_or(100) * 1_000_000);
         let methods = settings.methods;
         let reserve = Price::whole(i64::try_from(self.random.between(85, 105)).unwrap_or(95));
         if !self.random.chance(850_000) {

@@ -122,6 +122,13 @@ impl Network {
         self.cut.insert(ordered(one, other), until);
     }
 
+    /// Says whether a pair had some time to talk since it was last cut.
+    pub(super) fn may_cut(&self, one: usize, other: usize, now: Time) -> bool {
+        const TALK: Span = Span::secs(15);
+        let last = self.cut.get(&ordered(one, other));
+        last.is_none_or(|until| *until + TALK < now)
+    }
+
     pub(super) fn heal(&mut self) {
         self.cut.clear();
     }

@@ -123,12 +123,12 @@ impl FaultRates {
         datagram_doubled_ppm: 10_000,
         request_lost_ppm: 10_000,
         request_not_sent_ppm: 10_000,
-        reply_lost_ppm: 30_000,
+        reply_lost_ppm: 60_000,
         disconnect_every: Span::secs(3),
-        partition_every: Span::secs(15),
+        partition_every: Span::secs(12),
         crash_every: Span::secs(12),
         stall_every: Span::secs(10),
-        cut_at_agreement_ppm: 100_000,
+        cut_at_agreement_ppm: 30_000,
         venue_ppm: 5_000,
     };
 }

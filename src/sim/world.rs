@@ -176,8 +176,6 @@ pub(super) struct World {
     pub(super) tallies: Tallies,
     pub(super) trace: u64,
     pub(super) is_calm: bool,
-    /// When the last cut at an agreement ends.
-    pub(super) cut_until: Time,
     pub(super) is_over: bool,
     pub(super) story: Vec<String>,
 }
@@ -228,7 +226,6 @@ impl World {
             tallies: Tallies::default(),
             trace: 0xCBF2_9CE4_8422_2325,
             is_calm: false,
-            cut_until: Time::ZERO,
             is_over: false,
             story: Vec::new(),
             random: random.fork(),

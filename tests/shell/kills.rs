@@ -116,7 +116,8 @@ fn agree(nodes: &mut [Node; 3]) -> Option<String> {
     ))
 }
 
-fn owed(node: &Node) -> Owed {
+/// Returns what the journal of a node that does not run says it owes.
+pub(super) fn owed(node: &Node) -> Owed {
     let (_store, bodies) = Store::open(&node.home.join("journal.sqlite")).unwrap();
     Owed::replay(bodies.iter().map(Vec::as_slice)).unwrap()
 }

@@ -143,7 +143,7 @@ impl Node {
              {{ venue = \"{name}\", side = \"sell\", currency = \"BTC\", quantity = \"100000\" }}]\n\
              pair_day_notional_max = {{ \"BTC/USD\" = \"10000000\" }}\n\
              day_notional_max = {{ USD = \"10000000\" }}\nday_loss_max = {{ USD = \"10000\" }}\n\
-             exposure_max = {{ BTC = \"100\" }}\n[arbitrage]\nedge_min = \"0%\"\n\
+             exposure_max = {{ BTC = \"20\" }}\n[arbitrage]\nedge_min = \"0%\"\n\
              [execution]\nunknown_after = \"500ms\"\nleg_deadline = \"500ms\"\nrecovery_deadline = \"2s\"\n\
              [[execution.transfer]]\ncurrency = \"BTC\"\nfrom = \"{name}\"\nto = \"wallet\"\ntakes = \"1h\"\n\
              [offer]\nmethods = [\"SEPA\"]\noffer_min = {{ BTC = \"1\" }}\npart_min = {{ BTC = \"0.1\" }}\n\

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::shell::kills::owed;
 use crate::shell::process::{Mode, Node, Venue};
 use crate::shell::world::Folder;
 
@@ -71,6 +72,12 @@ fn three_processes_trade_live_and_the_venues_agree() {
     assert_trading(&nodes);
     for node in &mut nodes {
         assert!(node.stop());
+        let owed = owed(node);
+        assert!(
+            owed.envelopes.is_empty(),
+            "a clean stop leaves nothing to look up"
+        );
+        assert!(owed.legs.is_empty(), "{:?}", owed.legs);
     }
     assert_sound(vec![alpha, beta]);
 }
@@ -108,6 +115,7 @@ fn a_killed_node_comes_back_and_no_order_is_sent_twice() {
     }
     assert!(rehearsed > 0, "no record was ever written");
     assert_trading(&nodes);
+    assert_at_rest(&nodes);
     for node in &mut nodes {
         assert!(node.stop());
     }
@@ -165,6 +173,26 @@ fn assert_trading(nodes: &[Node]) {
     assert!(grew.is_some(), "nothing was filled");
 }
 
+/// Lets no new plan begin, and waits until nothing is under way: no plan stays open, and no node
+/// carries more imbalance than its owner allows.
+#[track_caller]
+fn assert_at_rest(nodes: &[Node]) {
+    for node in nodes {
+        node.cli(&["reduce"]);
+    }
+    for node in &nodes[..2] {
+        node.wait(|status| status["plans_open"] == 0);
+        let limits: Value = serde_json::from_str(&node.cli(&["limits", "--json"])).unwrap();
+        let limits = limits["limits"].as_array().unwrap();
+        let number =
+            |limit: &Value, key: &str| -> f64 { limit[key].as_str().unwrap().parse().unwrap() };
+        assert!(limits.iter().any(|limit| limit["name"] == "exposure"));
+        for limit in limits {
+            assert!(number(limit, "used") <= number(limit, "limit"), "{limit}");
+        }
+    }
+}
+
 /// No order id was used twice, nothing is lost at the venue, and something was traded.
 #[track_caller]
 fn assert_sound(venues: Vec<Venue>) {
@@ -172,6 +200,11 @@ fn assert_sound(venues: Vec<Venue>) {
         let books = venue.close();
         assert_eq!(books["duplicates"], 0, "{books}");
         assert!(books["imbalance"].is_null(), "{books}");
+        assert_eq!(
+            books["accounts"][0]["held"],
+            serde_json::json!({}),
+            "{books}"
+        );
         assert!(
             books["accounts"][0]["orders_filled"].as_u64().unwrap() > 0,
             "{books}"

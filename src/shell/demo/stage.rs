@@ -12,7 +12,6 @@ use crate::model::ids::CommandNo;
 use crate::model::time::{Span, Time};
 use crate::node::Node;
 use crate::node::input::Command;
-use crate::offer::hold::HoldState;
 use crate::risk::Switch;
 use crate::shell::boot::{self, Start};
 use crate::shell::clock::Clock;
@@ -117,15 +116,7 @@ impl Stage {
 
     /// Returns true once nothing is under way at any node.
     pub(super) fn is_quiet(&self) -> bool {
-        self.actors.iter().all(|actor| {
-            actor.look(|node| {
-                let is_unbound = |state| state == HoldState::Sealed;
-                node.plans().iter().next().is_none()
-                    && node.orders().open().next().is_none()
-                    && node.origins().open().next().is_none()
-                    && node.holds().open().all(|hold| is_unbound(hold.state))
-            })
-        })
+        self.actors.iter().all(|actor| actor.look(Node::is_at_rest))
     }
 
     /// Asks the venues for their own books.
