@@ -1,5 +1,7 @@
 //! `expressnet status`: what the node does and what keeps it from trading.
 
+use std::collections::BTreeMap;
+
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::home::Home;
 use crate::cli::screen::{self, Format};
@@ -56,16 +58,28 @@ fn show(status: &Status) -> Result<(), CliError> {
     screen::line("")?;
     peer::show(&status.peers)?;
     screen::line("")?;
-    let rows: Vec<[String; 2]> = status
-        .skipped
+    show_reasons(
+        "passed over because",
+        &status.skipped,
+        "no opportunity was passed over",
+    )?;
+    if !status.refused.is_empty() {
+        screen::line("")?;
+        show_reasons("legs not sent because", &status.refused, "")?;
+    }
+    Ok(())
+}
+
+fn show_reasons(
+    title: &'static str,
+    reasons: &BTreeMap<String, u64>,
+    none: &str,
+) -> Result<(), CliError> {
+    let rows: Vec<[String; 2]> = reasons
         .iter()
         .map(|(reason, count)| [reason.clone(), count.to_string()])
         .collect();
-    screen::table(
-        ["passed over because", "times"],
-        &rows,
-        "no opportunity was passed over",
-    )
+    screen::table([title, "times"], &rows, none)
 }
 
 fn show_venues(venues: &[VenueStatus]) -> Result<(), CliError> {

@@ -76,30 +76,33 @@ pub enum LegRefusal {
     BookNotLive,
     /// The price bound is not there any more.
     PriceGone,
-    /// A limit of the owner, the collar or the throttle.
-    Limit,
+    /// More than the owner allows in one order.
+    OrderMax,
+    /// The limit price is too far from the middle of the fresh books of its pair.
+    Collar,
+    /// More orders in a second than the owner or the venue allows.
+    Throttle,
     /// Paused, reducing or halted.
     Switch,
     /// This id was never seen here; from this answer on it cannot be used.
     NeverSeen,
     /// The venue refused the order.
     Venue,
-    /// The answer to a fire that arrived too late to be acted on.
-    TooLate,
 }
 
 impl LegRefusal {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoEnvelope,
         Self::EnvelopeExpired,
         Self::BeyondEnvelope,
         Self::BookNotLive,
         Self::PriceGone,
-        Self::Limit,
+        Self::OrderMax,
+        Self::Collar,
+        Self::Throttle,
         Self::Switch,
         Self::NeverSeen,
         Self::Venue,
-        Self::TooLate,
     ];
 
     pub const fn word(self) -> &'static str {
@@ -109,11 +112,12 @@ impl LegRefusal {
             Self::BeyondEnvelope => "beyond_envelope",
             Self::BookNotLive => "book_not_live",
             Self::PriceGone => "price_gone",
-            Self::Limit => "limit",
+            Self::OrderMax => "order_max",
+            Self::Collar => "price_collar",
+            Self::Throttle => "throttled",
             Self::Switch => "switch",
             Self::NeverSeen => "never_seen",
             Self::Venue => "venue",
-            Self::TooLate => "too_late",
         }
     }
 }

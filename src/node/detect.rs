@@ -10,7 +10,7 @@ use crate::model::market::{FeeIn, Rules, Side};
 use crate::model::number::{Price, Quantity};
 use crate::model::sealed::LiveBook;
 use crate::model::time::{Span, Time};
-use crate::model::trade::Purpose;
+use crate::model::trade::{LegRefusal, Purpose};
 use crate::node::output::Outbox;
 use crate::node::{Node, Phase};
 use crate::risk::Switch;
@@ -180,7 +180,32 @@ impl Node {
         };
         let found = found.map_err(|why| self.why_nothing(why, &buying, &selling, exposure))?;
         let quantity = self.fit(&found, &buying, &selling)?;
+        self.would_pass(&found, &[buying, selling], now)?;
         Ok((found, quantity, buying, selling))
+    }
+
+    /// Asks beforehand what the gates beside the venues will ask: a leg that would be refused leaves
+    /// its other half alone.
+    fn would_pass(
+        &self,
+        found: &Opportunity,
+        tickets: &[Ticket; 2],
+        now: Time,
+    ) -> Result<(), &'static str> {
+        let reference = self.reference(found.buy, now);
+        for (ticket, limit) in tickets.iter().zip([found.buy_limit, found.sell_limit]) {
+            if !self.gate.is_within_collar(limit, reference) {
+                return Err(LegRefusal::Collar.word());
+            }
+            let may_send = match self.peers.get(&ticket.granter) {
+                Some(peer) => peer.throttled_until <= now,
+                None => self.gate.may_send(ticket.market.venue, now),
+            };
+            if !may_send {
+                return Err(LegRefusal::Throttle.word());
+            }
+        }
+        Ok(())
     }
 
     /// Names what kept a walk from taking anything.

@@ -15,6 +15,8 @@ use crate::wire::message::{Message, Quote};
 
 /// How often a link's round trip is measured.
 const PROBE_EVERY: Span = Span::millis(500);
+/// How long no leg is asked of a peer that has sent as many orders as it may.
+const THROTTLED_FOR: Span = Span::millis(100);
 /// Markets one peer may announce; more are ignored.
 const MARKETS_MAX: usize = 64;
 
@@ -228,6 +230,11 @@ impl Node {
                 }
             }
             Message::LegRefused { order, why, .. } if is_own => {
+                if why == LegRefusal::Throttle
+                    && let Some(peer) = self.peers.get_mut(&from)
+                {
+                    peer.throttled_until = now + THROTTLED_FOR;
+                }
                 self.plans.handle_refused(from, order, why, now);
             }
             Message::LegQuery { order, plan } if is_own => {

@@ -138,6 +138,8 @@ struct PeerState {
     last_rtt: Option<Span>,
     probe_at: Time,
     markets: Vec<(Market, Rules)>,
+    /// It has sent as many orders as it may; no leg is asked of it before then.
+    throttled_until: Time,
 }
 
 /// A venue beside this node.
@@ -500,6 +502,7 @@ impl Node {
                 last_rtt: None,
                 probe_at: now,
                 markets: Vec::new(),
+                throttled_until: Time::ZERO,
             },
         );
         true

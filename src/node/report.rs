@@ -40,6 +40,9 @@ pub struct Status {
     pub journal_commit: u64,
     /// How often an opportunity was passed over, by reason.
     pub skipped: BTreeMap<String, u64>,
+    /// Legs that leaders asked for and this node did not send, by reason.
+    #[serde(default)]
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// What this run has done, in [`Status`].

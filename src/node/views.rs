@@ -1,5 +1,7 @@
 //! What the owner sees: the node's state as reports.
 
+use std::collections::BTreeMap;
+
 use crate::book::{BookState as OfBook, NotLive};
 use crate::config::checked::Trading;
 use crate::execution::plan::Plan;
@@ -52,12 +54,8 @@ impl Node {
             plans_open: count(self.plans.iter().count()),
             envelopes_armed: count(envelopes),
             journal_commit: self.commits.durable.0,
-            skipped: self
-                .totals
-                .skipped
-                .iter()
-                .map(|(why, times)| ((*why).to_owned(), *times))
-                .collect(),
+            skipped: by_word(&self.totals.skipped),
+            refused: by_word(&self.totals.fires_refused),
         }
     }
 
@@ -336,4 +334,11 @@ fn match_line(line: &Line, part: &Part) -> String {
 
 fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+fn by_word(counts: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    counts
+        .iter()
+        .map(|(word, count)| ((*word).to_owned(), *count))
+        .collect()
 }

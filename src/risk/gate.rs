@@ -61,6 +61,9 @@ pub struct LimitUse {
     pub limit: Quantity,
 }
 
+/// One order in so many is kept for bringing broken plans back into balance.
+const SPARE_OF: u16 = 5;
+
 impl Gate {
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -170,16 +173,19 @@ impl Gate {
         }
         let order_max = find(&self.settings.order_quantity_max, intent.market.pair.base);
         if order_max.is_none_or(|limit| intent.quantity > limit) {
-            return Err(LegRefusal::Limit);
+            return Err(LegRefusal::OrderMax);
         }
-        let distance = reference.and_then(|reference| intent.limit.distance_ppm(reference));
-        if distance.is_none_or(|ppm| ppm > u64::from(self.settings.collar_ppm)) {
-            return Err(LegRefusal::Limit);
+        if !self.is_within_collar(intent.limit, reference) {
+            return Err(LegRefusal::Collar);
         }
         let rate = self.settings.orders_per_s;
         let bucket = self.throttles.entry(intent.market.venue).or_default();
-        if !bucket.take(rate, now) {
-            return Err(LegRefusal::Limit);
+        let spare = match purpose {
+            Purpose::Open => rate / SPARE_OF,
+            Purpose::Recover => 0,
+        };
+        if !bucket.take(rate, spare, now) {
+            return Err(LegRefusal::Throttle);
         }
         Ok(Approved::seal(ApprovedOrder {
             id: intent.id,
@@ -188,6 +194,19 @@ impl Gate {
             quantity: intent.quantity,
             limit: intent.limit,
         }))
+    }
+
+    /// Says whether a limit price lies near enough to the middle of fresh books.
+    pub fn is_within_collar(&self, limit: Price, reference: Option<Price>) -> bool {
+        let distance = reference.and_then(|reference| limit.distance_ppm(reference));
+        distance.is_some_and(|ppm| ppm <= u64::from(self.settings.collar_ppm))
+    }
+
+    /// Says whether one more order may leave for a venue now.
+    pub fn may_send(&self, venue: VenueId, now: Time) -> bool {
+        let mut bucket = self.throttles.get(&venue).copied().unwrap_or_default();
+        let rate = self.settings.orders_per_s;
+        bucket.take(rate, rate / SPARE_OF, now)
     }
 
     /// Returns how much more imbalance of a currency the owner allows.
@@ -316,14 +335,15 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn take(&mut self, rate: u16, now: Time) -> bool {
+    /// Takes a token and leaves at least `spare` of them.
+    fn take(&mut self, rate: u16, spare: u16, now: Time) -> bool {
         if rate == 0 {
             return false;
         }
         let price_ns = Span::SECOND.0 / u64::from(rate);
         self.spent_ns = self.spent_ns.saturating_sub(now.since(self.at).0);
         self.at = now;
-        if self.spent_ns + price_ns > Span::SECOND.0 {
+        if self.spent_ns + price_ns * (1 + u64::from(spare)) > Span::SECOND.0 {
             return false;
         }
         self.spent_ns += price_ns;
@@ -394,10 +414,10 @@ mod tests {
     #[test]
     fn an_order_passes_only_within_its_limit_and_collar() {
         check(&intent(10, 100), Some(100), Ok(()));
-        check(&intent(11, 100), Some(100), Err(LegRefusal::Limit));
-        check(&intent(10, 111), Some(100), Err(LegRefusal::Limit));
-        check(&intent(10, 89), Some(100), Err(LegRefusal::Limit));
-        check(&intent(10, 100), None, Err(LegRefusal::Limit));
+        check(&intent(11, 100), Some(100), Err(LegRefusal::OrderMax));
+        check(&intent(10, 111), Some(100), Err(LegRefusal::Collar));
+        check(&intent(10, 89), Some(100), Err(LegRefusal::Collar));
+        check(&intent(10, 100), None, Err(LegRefusal::Collar));
     }
 
     #[test]

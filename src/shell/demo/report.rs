@@ -40,11 +40,14 @@ pub struct Report {
 }
 
 /// Legs by what came of them, and plans whose legs differed.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct LegCounts {
     pub fired: u64,
     pub filled: u64,
+    /// Refused or unfilled.
     pub failed: u64,
+    /// Legs that the node beside the venue did not send, by reason.
+    pub refused: BTreeMap<String, u64>,
     pub unwound: u64,
     pub held: u64,
 }
@@ -76,6 +79,7 @@ impl Report {
                 fired: totals.legs_fired,
                 filled: totals.legs_filled,
                 failed: totals.legs_failed,
+                refused: words(&totals.fires_refused),
                 unwound: ending("unwound"),
                 held: ending("held"),
             },
