@@ -223,14 +223,14 @@ impl Owed {
     }
 
     fn end_order(&mut self, order: OrderId, filled: Filled, at: Time) {
-        if let Some(drawn) = self.orders.get_mut(&order) {
-            if drawn.ended.replace((filled, at)).is_none() {
-                let (market, side) = (drawn.market, drawn.side);
-                self.today.begin(at);
-                let sum = self.today.filled.entry((market, side)).or_default();
-                sum.0 = sum.0.saturating_add(filled.quantity);
-                sum.1 = sum.1.saturating_add(filled.total);
-            }
+        if let Some(drawn) = self.orders.get_mut(&order)
+            && drawn.ended.replace((filled, at)).is_none()
+        {
+            let (market, side) = (drawn.market, drawn.side);
+            self.today.begin(at);
+            let sum = self.today.filled.entry((market, side)).or_default();
+            sum.0 = sum.0.saturating_add(filled.quantity);
+            sum.1 = sum.1.saturating_add(filled.total);
         }
         self.forget_oldest_ended();
     }
