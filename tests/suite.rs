@@ -5,6 +5,7 @@
 mod arbitrage;
 mod cli;
 mod config;
+mod doors;
 mod membership;
 mod node;
 mod shell;

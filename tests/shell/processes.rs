@@ -2,6 +2,9 @@
 //!
 //! `EXPRESSNET_KILLS=200` makes the kill test long; without it a few kills are tried.
 
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -56,6 +59,37 @@ fn a_peer_that_is_added_to_running_nodes_links_at_once() {
     let id = other.status().unwrap()["node"].as_str().unwrap().to_owned();
     one.cli(&["peer", "remove", &id]);
     other.wait(|status| linked(status) == 0);
+}
+
+#[test]
+fn a_request_of_a_gigabyte_is_refused_and_the_socket_lives() {
+    let folder = Folder::new();
+    let mut node = Node::make(&folder, "a", None, None);
+    node.run(&[]);
+    node.wait(|status| status["running"] == true);
+    let connect = || UnixStream::connect(node.home.join("control.sock"));
+    let mut stream = connect().unwrap();
+    let part = vec![b'x'; 1 << 20];
+    let mut taken = 0;
+    while taken < 1 << 30 && stream.write_all(&part).is_ok() {
+        taken += part.len() as u64;
+    }
+    assert!(taken < 32 << 20, "took {taken} bytes");
+    for bytes in [
+        &b"\xFF\xFE\x00\n"[..],
+        b"{\"verb\":\"status\"",
+        b"[[[[[[[[\n",
+        b"\n",
+    ] {
+        let mut stream = connect().unwrap();
+        stream.write_all(bytes).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        drop(stream.read_to_string(&mut answer));
+        assert!(!answer.contains("\"ok\":true"), "{answer}");
+    }
+    assert!(node.status().is_some());
+    assert!(node.stop());
 }
 
 #[test]
