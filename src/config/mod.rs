@@ -26,8 +26,6 @@ pub const FAULTS_MAX: usize = 100;
 pub const VENUES_MAX: usize = 32;
 /// Pairs of one venue.
 pub const PAIRS_MAX: usize = 64;
-/// Addresses on a card.
-pub const ADDRESSES_MAX: usize = 8;
 /// Entries of any other list or table of a file: rules, rails, routes, limits.
 pub const ENTRIES_MAX: usize = 64;
 

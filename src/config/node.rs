@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
-use crate::config::ADDRESSES_MAX;
 use crate::config::checked::Trading;
 use crate::config::fault::Reason;
 use crate::config::raw::{Reader, Section};
 use crate::config::scalar;
 use crate::membership;
+use crate::membership::card::ADDRESSES_MAX;
 use crate::model::time::Span;
 
 /// What the three sections say together.

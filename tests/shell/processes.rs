@@ -2,6 +2,7 @@
 //!
 //! `EXPRESSNET_KILLS=200` makes the kill test long; without it a few kills are tried.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -118,17 +119,35 @@ fn three_processes_trade_live_and_the_venues_agree() {
 
 #[test]
 fn a_killed_node_comes_back_and_no_order_is_sent_twice() {
-    let kills = std::env::var("EXPRESSNET_KILLS").map_or(6, |kills| kills.parse().unwrap());
     let folder = Folder::new();
     let (alpha, beta) = (
         Venue::serve("alpha", "100", 5),
         Venue::serve("beta", "100", 6),
     );
-    let mut nodes = darknet(&folder, &alpha, &beta, Mode::Live);
+    survive_kills(darknet(&folder, &alpha, &beta, Mode::Live));
+    assert_sound(vec![alpha, beta]);
+}
+
+#[test]
+fn a_node_on_paper_survives_kills_as_well() {
+    let folder = Folder::new();
+    let (alpha, beta) = (
+        Venue::serve("alpha", "100", 7),
+        Venue::serve("beta", "100", 8),
+    );
+    survive_kills(darknet(&folder, &alpha, &beta, Mode::Paper));
+    for venue in [alpha, beta] {
+        assert_eq!(venue.close()["accounts"][0]["orders"], 0);
+    }
+}
+
+/// Kills the two traders in turn around named records and at random times; then all must be well.
+fn survive_kills(mut nodes: Vec<Node>) {
+    let kills = std::env::var("EXPRESSNET_KILLS").map_or(6, |kills| kills.parse().unwrap());
     nodes[2].run(&[]);
-    let mut draw = 0x2545_F491_4F6C_DD1D_u64;
-    let mut rehearsed = 0;
     nodes[1].run(&[]);
+    let mut draw = 0x2545_F491_4F6C_DD1D_u64;
+    let mut reached = BTreeSet::new();
     for kill in 0..kills {
         draw ^= draw << 13;
         draw ^= draw >> 7;
@@ -136,10 +155,16 @@ fn a_killed_node_comes_back_and_no_order_is_sent_twice() {
         let (victim, other) = if kill % 2 == 0 { (0, 1) } else { (1, 0) };
         nodes[victim].kill();
         let point = POINTS[kill / 2 % POINTS.len()];
-        let at = format!("{point}:{}", 1 + draw % 3);
-        nodes[victim].run(&["--crash-at", &at]);
+        let nth = if point.starts_with("booted") {
+            1
+        } else {
+            1 + draw % 3
+        };
+        nodes[victim].run(&["--crash-at", &format!("{point}:{nth}")]);
         let patience = Duration::from_millis(500 + draw % 2_500);
-        rehearsed += usize::from(nodes[victim].ends_within(patience));
+        if nodes[victim].ends_within(patience) {
+            reached.insert(point);
+        }
         nodes[victim].kill();
         nodes[victim].run(&[]);
         nodes[victim].wait(|status| status["running"] == true);
@@ -147,17 +172,22 @@ fn a_killed_node_comes_back_and_no_order_is_sent_twice() {
             nodes[other].wait(|status| status["running"] == true);
         }
     }
-    assert!(rehearsed > 0, "no record was ever written");
+    assert!(!reached.is_empty(), "no record was ever written");
+    if kills >= 4 * POINTS.len() {
+        assert_eq!(reached.len(), POINTS.len(), "only {reached:?} were reached");
+    }
     assert_trading(&nodes);
     assert_at_rest(&nodes);
     for node in &mut nodes {
         assert!(node.stop());
+        let owed = owed(node);
+        assert!(owed.envelopes.is_empty() && owed.legs.is_empty());
     }
-    assert_sound(vec![alpha, beta]);
 }
 
-/// Where a node is killed: around the records of a leg and of the envelope it draws on.
-const POINTS: [&str; 10] = [
+/// Where a node is killed: around the records of a leg and of the envelope it draws on. The records
+/// of a deal have a test of their own.
+const POINTS: [&str; 14] = [
     "granted:before",
     "granted:after",
     "drawn:before",
@@ -167,7 +197,11 @@ const POINTS: [&str; 10] = [
     "ended:before",
     "ended:after",
     "plan-closed:before",
+    "plan-closed:after",
+    "envelope-closed:before",
     "envelope-closed:after",
+    "booted:before",
+    "booted:after",
 ];
 
 /// Three nodes of one owner that list each other: beside alpha, beside beta, beside none.
