@@ -129,6 +129,8 @@ struct Listing {
     /// Orders that were unknown when it was asked.
     about: BTreeSet<OrderId>,
     is_open: bool,
+    /// Pages heard so far.
+    pages: u16,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +140,8 @@ struct OrderTimes {
 }
 
 impl Orders {
+    /// Pages of one list; a venue that never comes to its end is asked again from the start.
+    const PAGES_MAX: u16 = 1_000;
     /// Orders open at once; full refuses further fires.
     pub const OPEN_MAX: usize = 512;
     /// Ended orders kept; the oldest gives way.
@@ -306,6 +310,24 @@ impl Orders {
                 self.end(id, end, now);
             }
         }
+    }
+
+    /// The venue listed no further than `last`: the rest is asked for before anything counts as
+    /// absent.
+    pub fn handle_list_page(&mut self, venue: VenueId, last: Option<OrderId>, now: Time) {
+        let listing = self.lists.get_mut(&venue).filter(|one| one.is_open);
+        let (Some(listing), Some(last)) = (listing, last) else {
+            self.handle_list_failed(venue);
+            return;
+        };
+        listing.pages += 1;
+        listing.asked = now;
+        if listing.pages >= Self::PAGES_MAX {
+            self.handle_list_failed(venue);
+            return;
+        }
+        let next = OrderId(last.0.saturating_add(1));
+        self.outputs.push_back(OrderOutput::List(venue, next));
     }
 
     /// The list could not be had; it is asked for again at the deadline.
@@ -523,6 +545,7 @@ impl Orders {
                 asked: now,
                 about,
                 is_open: true,
+                pages: 0,
             },
         );
     }
@@ -544,5 +567,69 @@ fn report_of(order: &Order, is_final: bool) -> LegReport {
         limit: order.intent.limit,
         filled: order.filled,
         is_final,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::EnvelopeId;
+    use crate::model::number::Price;
+    use crate::model::trade::Purpose;
+
+    /// A venue with thousands of orders lists a part of them at a time: what the first page lacks
+    /// may stand on the second.
+    #[test]
+    fn an_order_is_absent_only_from_a_list_that_came_to_its_end() {
+        let market = Market {
+            venue: "alpha".parse().unwrap(),
+            pair: "BTC/USD".parse().unwrap(),
+        };
+        let mut orders = Orders::new(&Settings {
+            leg_deadline: Span::SECOND,
+            unknown_after: Span::SECOND,
+            recovery_reach_ppm: 0,
+            recovery_deadline: Span::SECOND,
+            paper_latency_min: Span::ZERO,
+            transfers: Vec::new(),
+            acquire_for_offers: false,
+        });
+        let id = OrderId(5);
+        let intent = OrderIntent {
+            id,
+            market,
+            side: Side::Bid,
+            quantity: Quantity(1),
+            limit: Price(1),
+        };
+        let draw = Draw {
+            envelope: EnvelopeId(1),
+            order: id,
+            plan: PlanId(1),
+            quantity: Quantity(1),
+            limit: Price(1),
+            purpose: Purpose::Open,
+        };
+        orders.recover(intent, draw, NodeId::default(), Time(0));
+        let mut now = Time(0);
+        for round in 1..=Orders::ABSENT_MIN {
+            now = now + Span::secs(2);
+            orders.handle_deadline(now);
+            assert!(matches!(
+                orders.poll_output(),
+                Some(OrderOutput::List(_, OrderId(5)))
+            ));
+            for page in 1..=3 {
+                orders.handle_list_page(market.venue, Some(OrderId(page * 1_000)), now);
+                let next = OrderId(page * 1_000 + 1);
+                assert!(matches!(
+                    orders.poll_output(),
+                    Some(OrderOutput::List(_, from)) if from == next
+                ));
+                assert_eq!(orders.state(id), Some(OrderState::Unknown), "round {round}");
+            }
+            orders.handle_list_end(market.venue, now);
+        }
+        assert_eq!(orders.state(id), None, "twice absent: it never arrived");
     }
 }

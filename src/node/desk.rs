@@ -157,6 +157,7 @@ impl Node {
                         let request = self.numbers.request;
                         self.numbers.request = request.next();
                         let bytes = out.write(|arena| client.orders(from, now, arena));
+                        self.list_requests.insert(venue, request);
                         out.push(Output::VenueRequest {
                             venue,
                             request,

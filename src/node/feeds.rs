@@ -210,16 +210,35 @@ impl Node {
                 Ok(()) => self.hear_reports(&told, now),
                 Err(_) => self.orders.handle_cancel_refused(order, now),
             },
-            Asked::Orders => match result {
-                Ok(()) => {
-                    self.hear_reports(&told, now);
-                    self.orders.handle_list_end(id, now);
+            Asked::Orders => {
+                let is_latest = self.list_requests.get(&id) == Some(&request);
+                match result {
+                    Ok(()) => {
+                        self.hear_reports(&told, now);
+                        if is_latest {
+                            self.end_list(id, &told, now);
+                        }
+                    }
+                    Err(_) if is_latest => self.orders.handle_list_failed(id),
+                    Err(_) => (),
                 }
-                Err(_) => self.orders.handle_list_failed(id),
-            },
+            }
             Asked::Account => self.handle_account(id, request, result.is_ok(), &told, now, out),
         }
         self.scratch.told = told;
+    }
+
+    /// Takes the end of a list, or asks for what lies behind its last row.
+    fn end_list(&mut self, id: VenueId, told: &[Told], now: Time) {
+        if told.contains(&Told::End) {
+            self.orders.handle_list_end(id, now);
+            return;
+        }
+        let ids = told.iter().filter_map(|fact| match fact {
+            Told::Order(report) => report.id,
+            Told::Balance { .. } | Told::Rights { .. } | Told::End => None,
+        });
+        self.orders.handle_list_page(id, ids.max(), now);
     }
 
     fn hear_reports(&mut self, told: &[Told], now: Time) {

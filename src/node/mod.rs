@@ -105,6 +105,8 @@ pub struct Node {
     rights: Rights,
     funds: Funds,
     orders: Orders,
+    /// The last list of orders asked of each venue; what an earlier one lacks says nothing.
+    list_requests: BTreeMap<VenueId, RequestNo>,
     paper: Paper,
     plans: Plans,
     /// Legs of closed plans, by granter.
@@ -299,6 +301,7 @@ impl Node {
             rights: Rights::default(),
             funds: Funds::default(),
             orders: Orders::new(&settings.execution),
+            list_requests: BTreeMap::new(),
             paper: Paper::default(),
             plans: Plans::new(&settings.execution),
             accounted: Accounted::default(),
