@@ -1,6 +1,6 @@
 //! Attack 13: both ends dial at once over real QUIC, `Links` decides at both, one survives.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -18,7 +18,8 @@ struct Driver {
     home: Home,
     begun: Instant,
     links: RefCell<Links>,
-    mesh: OnceCell<Mesh>,
+    /// Taken at the end: it holds the driver, and with it the folder.
+    mesh: RefCell<Option<Mesh>>,
     ups: Cell<usize>,
     frames: Cell<usize>,
 }
@@ -34,19 +35,24 @@ impl Driver {
         let driver = Rc::new(Self {
             begun: Instant::now(),
             links: RefCell::new(Links::new(home.id(), settings, seed)),
-            mesh: OnceCell::new(),
+            mesh: RefCell::new(None),
             ups: Cell::new(0),
             frames: Cell::new(0),
             home,
         });
         let sink = Rc::<Self>::clone(&driver);
         let mesh = Mesh::start(&driver.home.identity, loopback(), &[], sink).unwrap();
-        driver.mesh.set(mesh).unwrap();
+        driver.mesh.replace(Some(mesh));
         driver
     }
 
-    fn mesh(&self) -> &Mesh {
-        self.mesh.get().unwrap()
+    fn mesh(&self) -> Mesh {
+        self.mesh.borrow().clone().unwrap()
+    }
+
+    async fn stop(&self) {
+        self.mesh().stop().await;
+        self.mesh.take();
     }
 
     fn list(&self, other: &Self) {
@@ -132,8 +138,8 @@ fn attack_13_of_two_simultaneous_dials_exactly_one_connection_survives() {
             two.mesh().send_stream(at_two, &[7; 8]).unwrap();
             until(|| one.frames.get() == 1 && two.frames.get() == 1).await;
             races += usize::from(one.ups.get() + two.ups.get() > 2);
-            one.mesh().clone().stop().await;
-            two.mesh().clone().stop().await;
+            one.stop().await;
+            two.stop().await;
         }
         assert!(
             races > 0,
