@@ -481,6 +481,14 @@ impl Plans {
             .copied()
     }
 
+    /// Counts the legs at a granter whose end is not known.
+    pub fn unfinished_at(&self, granter: NodeId) -> usize {
+        let is_open = |leg: &Leg| {
+            leg.granter == granter && !matches!(leg.state, LegState::Done | LegState::Refused)
+        };
+        self.legs_where(is_open).len()
+    }
+
     fn legs_where(&self, wanted: impl Fn(&Leg) -> bool) -> Vec<(PlanId, usize)> {
         let mut found = Vec::new();
         for plan in self.open.values() {

@@ -66,7 +66,12 @@ impl Node {
                 answer(number, &done, out);
             }
             Command::PeerRemoved(id) => {
+                let legs = self.plans.unfinished_at(id);
                 let done = match self.remove_peer(id, now, out) {
+                    true if legs > 0 => Done::ok(format!(
+                        "{id} does not exist for this node any more; {legs} legs there are not known \
+                         to have ended: list it again to hear of them"
+                    )),
                     true => Done::ok(format!("{id} does not exist for this node any more")),
                     false => Done::failed(format!("no listed node has the id {id}")),
                 };
