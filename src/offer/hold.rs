@@ -99,6 +99,8 @@ pub struct Holds {
 impl Holds {
     /// Promises open at once; full answers nobody.
     pub const OPEN_MAX: usize = 1_024;
+    /// Promises owed and not settled; full answers nobody until some are.
+    pub const SEALED_MAX: usize = 16_384;
     /// How long a confirmed part waits for the origin's seal before it lapses.
     pub const SEAL_WITHIN: Span = Span::secs(20);
 
@@ -119,7 +121,7 @@ impl Holds {
     }
 
     pub fn has_room(&self) -> bool {
-        self.open.len() < Self::OPEN_MAX
+        self.open.len() < Self::OPEN_MAX && self.sealed.len() < Self::SEALED_MAX
     }
 
     /// Returns the money of a rail that no promise holds.

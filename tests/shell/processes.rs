@@ -2,7 +2,6 @@
 //!
 //! `EXPRESSNET_KILLS=200` makes the kill test long; without it a few kills are tried.
 
-use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -146,25 +145,26 @@ fn survive_kills(mut nodes: Vec<Node>) {
     let kills = std::env::var("EXPRESSNET_KILLS").map_or(6, |kills| kills.parse().unwrap());
     nodes[2].run(&[]);
     nodes[1].run(&[]);
+    let is_long = kills >= 100;
+    let rehearsals = if is_long { 2 * POINTS.len() } else { 0 };
     let mut draw = 0x2545_F491_4F6C_DD1D_u64;
-    let mut reached = BTreeSet::new();
-    for kill in 0..kills {
+    let mut reached = 0;
+    for kill in 0..rehearsals + kills {
         draw ^= draw << 13;
         draw ^= draw >> 7;
         draw ^= draw << 17;
         let (victim, other) = if kill % 2 == 0 { (0, 1) } else { (1, 0) };
-        nodes[victim].kill();
         let point = POINTS[kill / 2 % POINTS.len()];
-        let nth = if point.starts_with("booted") {
-            1
-        } else {
-            1 + draw % 3
+        // Every point first, however long it takes; then at random.
+        let (nth, patience_ms) = match kill < rehearsals {
+            true => (1, 20_000),
+            false => (1 + draw % 3, 500 + draw % 2_500),
         };
+        nodes[victim].kill();
         nodes[victim].run(&["--crash-at", &format!("{point}:{nth}")]);
-        let patience = Duration::from_millis(500 + draw % 2_500);
-        if nodes[victim].ends_within(patience) {
-            reached.insert(point);
-        }
+        let is_dead = nodes[victim].ends_within(Duration::from_millis(patience_ms));
+        assert!(is_dead || kill >= rehearsals, "{point} was never written");
+        reached += usize::from(is_dead);
         nodes[victim].kill();
         nodes[victim].run(&[]);
         nodes[victim].wait(|status| status["running"] == true);
@@ -172,10 +172,7 @@ fn survive_kills(mut nodes: Vec<Node>) {
             nodes[other].wait(|status| status["running"] == true);
         }
     }
-    assert!(!reached.is_empty(), "no record was ever written");
-    if kills >= 4 * POINTS.len() {
-        assert_eq!(reached.len(), POINTS.len(), "only {reached:?} were reached");
-    }
+    assert!(reached > 0, "no record was ever written");
     assert_trading(&nodes);
     assert_at_rest(&nodes);
     for node in &mut nodes {
