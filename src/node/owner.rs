@@ -66,15 +66,7 @@ impl Node {
                 answer(number, &done, out);
             }
             Command::PeerRemoved(id) => {
-                let legs = self.plans.unfinished_at(id);
-                let done = match self.remove_peer(id, now, out) {
-                    true if legs > 0 => Done::ok(format!(
-                        "{id} does not exist for this node any more; {legs} legs there are not known \
-                         to have ended: list it again to hear of them"
-                    )),
-                    true => Done::ok(format!("{id} does not exist for this node any more")),
-                    false => Done::failed(format!("no listed node has the id {id}")),
-                };
+                let done = self.order_removal(id, now, out);
                 answer(number, &done, out);
             }
             Command::Transferred {
@@ -144,6 +136,18 @@ impl Node {
         let sayings = self.origins.withdraw(id, now);
         self.say_all(sayings, now, out);
         Done::ok(format!("offer {id} is withdrawn; accepted matches stand"))
+    }
+
+    fn order_removal(&mut self, id: NodeId, now: Time, out: &mut Outbox) -> Done {
+        let legs = self.plans.unfinished_at(id);
+        match self.remove_peer(id, now, out) {
+            true if legs > 0 => Done::ok(format!(
+                "{id} does not exist for this node any more; {legs} legs there are not known to \
+                 have ended: list it again to hear of them"
+            )),
+            true => Done::ok(format!("{id} does not exist for this node any more")),
+            false => Done::failed(format!("no listed node has the id {id}")),
+        }
     }
 
     /// Lists a peer, or takes its new card.
