@@ -12,6 +12,7 @@ use crate::model::currency::Currency;
 use crate::model::instrument::{Pair, VenueId};
 use crate::model::market::Rules;
 use crate::model::number::Quantity;
+use crate::venue::Setup;
 use crate::{arbitrage, execution, membership, offer, risk};
 
 /// A whole checked configuration.
@@ -120,6 +121,17 @@ pub enum Trading {
     Paper,
     /// Real orders, if this capability file allows them.
     Live { capability: PathBuf },
+}
+
+impl Venue {
+    /// What the venue's dialect needs to know of it.
+    pub fn setup(&self) -> Setup {
+        Setup {
+            venue: self.id,
+            host: self.http.trim_start_matches("http://").to_owned(),
+            pairs: self.pairs.clone(),
+        }
+    }
 }
 
 /// One venue beside this node.

@@ -427,3 +427,69 @@ impl Owed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::time::Span;
+    use crate::model::trade::Purpose;
+
+    /// More orders than are remembered one by one still count, and only those of the last day.
+    #[test]
+    fn what_a_day_has_used_of_its_limits_is_counted_whole() {
+        let market = Market {
+            venue: "alpha".parse().unwrap(),
+            pair: "BTC/USD".parse().unwrap(),
+        };
+        let mut owed = Owed::default();
+        let mut order = 0;
+        let mut trade = |owed: &mut Owed, count: u64, at: Time| {
+            for _ in 0..count {
+                order += 1;
+                let draw = Draw {
+                    envelope: EnvelopeId(1),
+                    order: OrderId(order),
+                    plan: PlanId(order),
+                    quantity: Quantity(2),
+                    limit: crate::model::number::Price(1),
+                    purpose: Purpose::Open,
+                };
+                owed.apply(Record::Drawn {
+                    draw,
+                    leader: NodeId::default(),
+                    market,
+                    side: Side::Bid,
+                });
+                let filled = Filled {
+                    quantity: Quantity(2),
+                    total: Quantity(3),
+                    fee: Quantity(0),
+                };
+                let ended = Record::Ended {
+                    order: OrderId(order),
+                    filled,
+                    at,
+                };
+                owed.apply(ended.clone());
+                // Said twice, it counts once.
+                owed.apply(ended);
+            }
+        };
+        trade(&mut owed, 5, Time(0));
+        let next = Time(0) + Span::DAY;
+        trade(&mut owed, 3_000, next);
+        assert!(owed.orders.len() < 3_000);
+        assert_eq!(owed.today.day, 1);
+        let used = owed.today.filled[&(market, Side::Bid)];
+        assert_eq!(used, (Quantity(6_000), Quantity(9_000)));
+        owed.apply(Record::PlanClosed {
+            plan: PlanId(1),
+            base: Currency::BTC,
+            quote: Currency::USD,
+            tally: Tally::default(),
+            result: (-7, 0, 0),
+            at: next,
+        });
+        assert_eq!(owed.today.results[&Currency::USD], -7);
+    }
+}

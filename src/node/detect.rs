@@ -35,6 +35,20 @@ pub(super) struct Sides<'a> {
     pub(super) costs: Costs,
 }
 
+impl Sides<'_> {
+    /// Walks both ladders as far as `caps` and costs allow.
+    pub(super) fn walk(&self, caps: &Caps) -> Result<Opportunity, NoTrade> {
+        walk(
+            &self.buy,
+            &self.sell,
+            &self.buy_rules,
+            &self.sell_rules,
+            &self.costs,
+            caps,
+        )
+    }
+}
+
 /// A leg that is about to be fired.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
@@ -93,14 +107,7 @@ impl Node {
             return;
         }
         let caps = self.in_flight_caps(buy, sell);
-        let whole = walk(
-            &sides.buy,
-            &sides.sell,
-            &sides.buy_rules,
-            &sides.sell_rules,
-            &sides.costs,
-            &caps,
-        );
+        let whole = sides.walk(&caps);
         let Ok(whole) = whole else { return };
         let sequences = (whole.buy_sequence, whole.sell_sequence);
         let costs = sides.costs;
@@ -169,14 +176,7 @@ impl Node {
         };
         let found = {
             let sides = self.sides(buy, sell, now).ok_or("book_not_live")?;
-            walk(
-                &sides.buy,
-                &sides.sell,
-                &sides.buy_rules,
-                &sides.sell_rules,
-                &sides.costs,
-                &capped,
-            )
+            sides.walk(&capped)
         };
         let found = found.map_err(|why| self.why_nothing(why, &buying, &selling, exposure))?;
         let quantity = self.fit(&found, &buying, &selling)?;

@@ -12,7 +12,7 @@ use crate::model::trade::OrderReport;
 use crate::node::input::Outcome;
 use crate::node::output::{Outbox, Output, Severity};
 use crate::node::{BookState, Node, VenueState, notice};
-use crate::venue::{Asked, DecodeError, Heard, OrderClient, ReplyError, Setup, Told, registry};
+use crate::venue::{Asked, DecodeError, Heard, OrderClient, ReplyError, Told, registry};
 use crate::wire::message::{Message, QUOTE_LEVELS_MAX, Quote};
 
 /// Buffers that are reused, so that a frame costs no allocation.
@@ -39,11 +39,7 @@ impl Node {
             let Some(dialect) = registry::find(&venue.dialect) else {
                 continue;
             };
-            let setup = Setup {
-                venue: venue.id,
-                host: venue.http.trim_start_matches("http://").to_owned(),
-                pairs: venue.pairs.clone(),
-            };
+            let setup = venue.setup();
             self.venues.insert(
                 venue.id,
                 VenueState {

@@ -80,6 +80,7 @@ impl Node {
             (Phase::Reconciling, _, _) => {
                 format!("reconciling: {unknown} order ids of an earlier run are looked up")
             }
+            (Phase::Closing, _, _) => "stopping: legs under way come to their end".to_owned(),
             (_, Some(why), _) => why.clone(),
             (_, None, Switch::Active) => String::new(),
             (_, None, Switch::Pause | Switch::Reduce | Switch::Halt) => {

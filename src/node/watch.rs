@@ -1,6 +1,6 @@
 //! Live spreads of every pair, net of costs, and why nothing is fired.
 
-use crate::arbitrage::walk::{Caps, NoTrade, walk};
+use crate::arbitrage::walk::{Caps, NoTrade};
 use crate::model::instrument::Market;
 use crate::model::market::Side;
 use crate::model::number::{Price, Quantity};
@@ -43,18 +43,12 @@ impl Node {
         spread.gross_ppm = gross_ppm(ask.price, bid.price);
         spread.net_ppm = sides.costs.net_ppm(ask.price, bid.price);
         let caps = self.in_flight_caps(buy, sell);
-        let whole = walk(
-            &sides.buy,
-            &sides.sell,
-            &sides.buy_rules,
-            &sides.sell_rules,
-            &sides.costs,
-            &caps,
-        );
+        let whole = sides.walk(&caps);
         let verdict = match whole {
             Ok(whole) => {
                 spread.quantity = whole.quantity.to_string();
                 match self.judge(&whole, &caps, now) {
+                    Ok(_) if self.phase == Phase::Closing => "stopping",
                     Ok(_) if self.phase != Phase::Running => "reconciling",
                     Ok(_) if !self.is_beside(buy, sell) => "not_beside",
                     Ok(_) => "fire",

@@ -435,6 +435,29 @@ mod tests {
     }
 
     #[test]
+    fn a_fifth_of_the_orders_is_kept_for_recovery() {
+        let mut gate = Gate::new(Settings {
+            orders_per_s: 10,
+            ..settings()
+        });
+        let now = Time(0) + Span::SECOND;
+        let venue = market().venue;
+        let mut pass = |purpose| {
+            gate.approve(&intent(1, 100), purpose, Some(Price::whole(100)), now)
+                .map(drop)
+        };
+        for _ in 0..8 {
+            assert_eq!(pass(Purpose::Open), Ok(()));
+        }
+        assert_eq!(pass(Purpose::Open), Err(LegRefusal::Throttle));
+        assert_eq!(pass(Purpose::Recover), Ok(()));
+        assert_eq!(pass(Purpose::Recover), Ok(()));
+        assert_eq!(pass(Purpose::Recover), Err(LegRefusal::Throttle));
+        assert!(!gate.may_send(venue, now));
+        assert!(gate.may_send(venue, now + Span::SECOND));
+    }
+
+    #[test]
     fn the_switch_decides_by_purpose() {
         for (switch, open, recover) in [
             (Switch::Active, true, true),

@@ -30,7 +30,7 @@ use crate::shell::private_file::{self, PrivateFileError};
 use crate::shell::quic::QuicError;
 use crate::shell::store::{Crash, CrashPoint, Store, StoreError};
 use crate::shell::{MeshSink, VenueSink};
-use crate::venue::{Credentials, OrderClient, Setup, registry};
+use crate::venue::{Credentials, OrderClient, registry};
 
 /// Which node to run, and how.
 #[derive(Debug)]
@@ -201,11 +201,7 @@ fn clients(
         let Some(dialect) = registry::find(&venue.dialect) else {
             continue;
         };
-        let setup = Setup {
-            venue: venue.id,
-            host: venue.http.trim_start_matches("http://").to_owned(),
-            pairs: venue.pairs.clone(),
-        };
+        let setup = venue.setup();
         let client = dialect.order_client(&setup, credentials(home, venue)?);
         clients.insert(venue.id, client);
     }

@@ -34,6 +34,52 @@ fn without_an_armed_envelope_legs_wait_for_the_one_commit_that_arms_it() {
     }
 }
 
+#[test]
+fn what_a_gate_would_refuse_is_not_half_fired() {
+    let mut leader = Leader::with((), |config| config.risk.collar_ppm = 1);
+    let frame = leader.crossing_frame(Side::Ask);
+    leader.frame(&frame);
+    assert_eq!(leader.node.totals().legs_fired, 0);
+    assert_eq!(leader.node.totals().skipped.get("price_collar"), Some(&1));
+    let mut leader = Leader::with((), |config| config.risk.orders_per_s = 5);
+    for round in 0..10_u32 {
+        let side = [Side::Ask, Side::Bid][round as usize % 2];
+        let frame = leader.crossing_frame(side);
+        leader.frame(&frame);
+        clear(&mut leader, side);
+    }
+    let totals = leader.node.totals();
+    assert!((4..10).contains(&totals.taken), "{totals:?}");
+    assert_eq!(
+        totals.legs_fired,
+        2 * totals.taken,
+        "a half was fired alone"
+    );
+    assert!(totals.skipped.contains_key("throttled"), "{totals:?}");
+    assert!(totals.fires_refused.is_empty(), "{totals:?}");
+}
+
+#[test]
+fn a_peer_whose_venue_begins_its_sequence_anew_is_heard() {
+    let mut leader = Leader::new(());
+    let pass = |leader: &mut Leader<()>| {
+        leader.advance(Span::millis(60));
+        let frame = leader.clearing_frame(Side::Ask);
+        leader.frame(&frame);
+    };
+    for _ in 0..40 {
+        pass(&mut leader);
+    }
+    // The next quote is number 41, its sequence 1.
+    leader.quotes_before = 40;
+    // Longer than a book may be old, shorter than the sequence takes to come back to where it was.
+    for _ in 0..38 {
+        pass(&mut leader);
+    }
+    let frame = leader.crossing_frame(Side::Ask);
+    assert_eq!(leader.fire(&frame), 0);
+}
+
 fn clear(leader: &mut Leader<()>, side: Side) {
     leader.settle();
     let frame = leader.clearing_frame(side);

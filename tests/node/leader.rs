@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 
+use expressnet::config::checked::Config;
 use expressnet::journal::owed::Owed;
 use expressnet::membership::{Direction, Peer};
 use expressnet::model::currency::Currency;
@@ -45,6 +46,8 @@ pub(crate) struct Leader<P> {
     beta: Market,
     sequence: u64,
     quoted: (u64, Time),
+    /// Quotes before the peer's venue began its sequence anew.
+    pub(crate) quotes_before: u64,
     granted: BTreeMap<Side, Granted>,
     envelopes: u64,
     commands: u64,
@@ -91,6 +94,11 @@ const ACCOUNT: &str = r#"{"balances":[{"currency":"BTC","free":"1000","held":"0"
 impl<P: Probe> Leader<P> {
     /// Makes a node whose books are live and whose envelopes are armed on both sides.
     pub(crate) fn new(probe: P) -> Self {
+        Self::with(probe, |_| ())
+    }
+
+    /// Makes such a node with other settings.
+    pub(crate) fn with(probe: P, change: impl FnOnce(&mut Config)) -> Self {
         let scenario = standard(1, 3, Topology::Mesh, 1);
         let plan = &scenario.nodes[0];
         let mut config = plan.config.clone();
@@ -98,6 +106,7 @@ impl<P: Probe> Leader<P> {
         config.execution.transfers.clear();
         config.risk.day_notional_max = vec![(Currency::USD, Quantity::whole(1_000_000_000))];
         config.risk.orders_per_s = 10_000;
+        change(&mut config);
         let alpha = config.venues[0].id;
         let setup = Setup {
             venue: alpha,
@@ -140,6 +149,7 @@ impl<P: Probe> Leader<P> {
             beta: market(scenario.venues[1].id),
             sequence: 0,
             quoted: (0, Time::ZERO),
+            quotes_before: 0,
             granted: BTreeMap::new(),
             envelopes: 0,
             commands: 0,
@@ -433,7 +443,7 @@ impl<P: Probe> Leader<P> {
         let quote = Message::Quote(Quote {
             number: self.quoted.0,
             market: self.beta,
-            sequence: self.quoted.0,
+            sequence: self.quoted.0 - self.quotes_before,
             age: Span::ZERO,
             engine_lag: Span::ZERO,
             is_live: true,

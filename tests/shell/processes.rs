@@ -154,6 +154,11 @@ fn survive_kills(mut nodes: Vec<Node>) {
         draw ^= draw >> 7;
         draw ^= draw << 17;
         let (victim, other) = if kill % 2 == 0 { (0, 1) } else { (1, 0) };
+        if kill >= rehearsals && kill % 3 == 0 {
+            // The node beside no venue dies at any time and is back for the next round.
+            nodes[2].kill();
+            nodes[2].run(&[]);
+        }
         let point = POINTS[kill / 2 % POINTS.len()];
         // Every point first, however long it takes; then at random.
         let (nth, patience_ms) = match kill < rehearsals {
