@@ -10,7 +10,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::config::FILE_BYTES_MAX;
 use crate::config::checked::{Known, Loaded};
 use crate::config::raw::text_of;
-use crate::shell::boot;
+use crate::venue::registry;
 
 /// The folder of one node.
 #[derive(Clone, Debug)]
@@ -58,9 +58,8 @@ pub fn load(file: &Path) -> Result<Loaded, CliError> {
         .with_context(|| format!("{name}: not readable; `expressnet init` writes one"))
         .map_err(|error| CliError::new(Exit::Usage, error))?;
     let text = text_of(&bytes, &name)?;
-    let dialects = boot::dialects();
     let known = Known {
-        dialects: &dialects,
+        dialects: registry::VENUES,
         cores: cores(),
     };
     Ok(Loaded::parse(text, &name, &known)?)

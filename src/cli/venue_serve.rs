@@ -297,6 +297,7 @@ fn settings_of(args: &Args) -> anyhow::Result<ServerSettings> {
         seed: args.seed,
         faults: args.faults.iter().map(|fault| (fault.0, fault.1)).collect(),
         requests_per_s: card.requests_per_s,
+        personality: None,
     })
 }
 

@@ -12,7 +12,7 @@ use crate::model::currency::Currency;
 use crate::model::instrument::{Pair, VenueId};
 use crate::model::market::Rules;
 use crate::model::number::Quantity;
-use crate::venue::Setup;
+use crate::venue::{Dialect, Framing, Setup};
 use crate::{arbitrage, execution, membership, offer, risk};
 
 /// A whole checked configuration.
@@ -37,16 +37,10 @@ pub struct Config {
 /// What a file is checked against besides itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'k> {
-    pub dialects: &'k [KnownDialect],
+    /// The dialects that this binary speaks.
+    pub dialects: &'k [&'static dyn Dialect],
     /// Cores of this machine, for `places = "auto"`.
     pub cores: u16,
-}
-
-/// One dialect that this binary speaks.
-#[derive(Clone, Copy, Debug)]
-pub struct KnownDialect {
-    pub name: &'static str,
-    pub rules: Rules,
 }
 
 /// A configuration with what its owner may want to know about it.
@@ -130,6 +124,16 @@ impl Venue {
             venue: self.id,
             host: self.http.trim_start_matches("http://").to_owned(),
             pairs: self.pairs.clone(),
+            framing: self.framing(),
+        }
+    }
+
+    /// Returns how the venue's stream is spoken, which its address tells.
+    pub fn framing(&self) -> Framing {
+        match &self.ws {
+            None => Framing::Polled,
+            Some(url) if url.starts_with("http") => Framing::SocketIo,
+            Some(_) => Framing::Plain,
         }
     }
 }
@@ -142,13 +146,14 @@ pub struct Venue {
     pub dialect: String,
     /// `http://host:port`.
     pub http: String,
-    /// `ws://host:port/path`.
-    pub ws: String,
+    /// `ws://host:port/path`; `http://host:port/path` for the handshake of socket.io; none where
+    /// everything is polled.
+    pub ws: Option<String>,
     /// Two lines, key and secret; mode 0600; relative to the home.
     pub key_file: Option<PathBuf>,
     pub pairs: Vec<Pair>,
-    /// The dialect's rules, with what the file overrides.
-    pub rules: Rules,
+    /// The dialect's rules in each market, with what the file overrides.
+    pub rules: Vec<(Pair, Rules)>,
     /// What the paper account starts with.
     pub paper: Vec<(Currency, Quantity)>,
 }

@@ -108,7 +108,7 @@ const VENUE: &[Key] = &[
     refused("name", "\"alpha\""),
     refused("dialect", "\"simulated\""),
     refused("http", "\"http://127.0.0.1:7501\""),
-    refused("ws", "\"ws://127.0.0.1:7501/ws\""),
+    absent("ws", "everything is polled, where the dialect can"),
     absent("key_file", "no live orders at this venue"),
     refused("pairs", "[\"BTC/USD\"]"),
     absent("taker_fee", "the dialect's fee"),

@@ -187,11 +187,12 @@ pub(super) fn http_base(value: &DeValue<'_>) -> Result<String, Reason> {
         })
 }
 
-/// Reads `ws://host:port/path`.
+/// Reads `ws://host:port/path`, or `http://host:port/path` of a socket.io handshake.
 pub(super) fn ws_url(value: &DeValue<'_>) -> Result<String, Reason> {
     let written = text(value)?;
     written
         .strip_prefix("ws://")
+        .or_else(|| written.strip_prefix("http://"))
         .map(|rest| rest.split_once('/').map_or(rest, |(host, _)| host))
         .filter(|host| {
             is_host_and_port(host) && written.bytes().all(|byte| byte.is_ascii_graphic())

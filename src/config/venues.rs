@@ -8,9 +8,10 @@ use crate::config::node::path;
 use crate::config::raw::{Reader, Section};
 use crate::config::{PAIRS_MAX, VENUES_MAX, scalar};
 use crate::model::currency::Currency;
-use crate::model::instrument::VenueId;
+use crate::model::instrument::{Pair, VenueId};
 use crate::model::market::{FeeIn, Rules};
 use crate::model::number::{Price, Quantity};
+use crate::venue::Dialect;
 
 pub(super) fn read<'t>(
     reader: &mut Reader<'t>,
@@ -38,8 +39,7 @@ fn venue<'t>(reader: &mut Reader<'t>, section: &Section<'t>, known: &Known<'_>) 
     let ws = reader.value(section, "ws", scalar::ws_url);
     let key_file = reader.value(section, "key_file", path);
     let pairs = reader.list(section, "pairs", PAIRS_MAX, scalar::pair);
-    let of_dialect = dialect.as_ref().map(|(_, rules)| *rules);
-    let rules = rules(reader, section, of_dialect);
+    let rules = rules(reader, section, dialect, &pairs);
     let paper = reader.table(section, "paper", currency_key, |currency, value| {
         scalar::amount(value, *currency)
     });
@@ -47,15 +47,20 @@ fn venue<'t>(reader: &mut Reader<'t>, section: &Section<'t>, known: &Known<'_>) 
         let example = "[\"BTC/USD\"]";
         reader.refuse_key(section, "pairs", Reason::Missing { example });
     }
-    let (dialect, _) = dialect?;
+    let dialect = dialect?;
+    if ws.is_none() && section.get("ws").is_none() && !dialect.card().is_pollable {
+        let example = "\"ws://127.0.0.1:7501/ws\"";
+        reader.refuse_key(section, "ws", Reason::Missing { example });
+        return None;
+    }
     Some(Venue {
         id: id?,
-        dialect,
+        dialect: dialect.name().to_owned(),
         http: http?,
-        ws: ws?,
+        ws,
         key_file,
         pairs,
-        rules: rules?,
+        rules,
         paper,
     })
 }
@@ -65,43 +70,59 @@ fn is_empty_list(value: &toml::Spanned<DeValue<'_>>) -> bool {
     list.is_some_and(|list| list.is_empty())
 }
 
-fn dialect(value: &DeValue<'_>, known: &Known<'_>) -> Result<(String, Rules), Reason> {
+fn dialect(value: &DeValue<'_>, known: &Known<'_>) -> Result<&'static dyn Dialect, Reason> {
     let found = scalar::text(value)?;
     known
         .dialects
         .iter()
-        .find(|dialect| dialect.name == found)
-        .map(|dialect| (found.to_owned(), dialect.rules))
+        .copied()
+        .find(|dialect| dialect.name() == found)
         .ok_or_else(|| Reason::Unknown {
             what: "dialect",
             found: found.to_owned(),
             known: known
                 .dialects
                 .iter()
-                .map(|dialect| dialect.name.to_owned())
+                .map(|dialect| dialect.name().to_owned())
                 .collect(),
         })
 }
 
-/// Reads what the file overrides of the dialect's rules.
+/// Reads what the file overrides of the dialect's rules, in every market alike.
 fn rules<'t>(
     reader: &mut Reader<'t>,
     section: &Section<'t>,
-    of_dialect: Option<Rules>,
-) -> Option<Rules> {
+    dialect: Option<&dyn Dialect>,
+    pairs: &[Pair],
+) -> Vec<(Pair, Rules)> {
     let taker_fee_ppm = reader.value(section, "taker_fee", scalar::percent);
     let tick: Option<Price> = reader.value(section, "tick", scalar::price);
     let lot: Option<Quantity> = reader.value(section, "lot", scalar::positive);
     let quantity_min: Option<Quantity> = reader.value(section, "quantity_min", scalar::positive);
     let fee_in = reader.value(section, "fee_in", scalar::fee_in);
-    let of_dialect = of_dialect?;
-    let rules = Rules {
-        tick: tick.unwrap_or(of_dialect.tick),
-        lot: lot.unwrap_or(of_dialect.lot),
-        quantity_min: quantity_min.unwrap_or(of_dialect.quantity_min),
-        taker_fee_ppm: taker_fee_ppm.unwrap_or(of_dialect.taker_fee_ppm),
-        fee_in: fee_in.unwrap_or(of_dialect.fee_in),
+    let Some(dialect) = dialect else {
+        return Vec::new();
     };
+    let of_pair = |pair: &Pair| {
+        let rules = dialect.rules(*pair);
+        let rules = Rules {
+            tick: tick.unwrap_or(rules.tick),
+            lot: lot.unwrap_or(rules.lot),
+            quantity_min: quantity_min.unwrap_or(rules.quantity_min),
+            taker_fee_ppm: taker_fee_ppm.unwrap_or(rules.taker_fee_ppm),
+            fee_in: fee_in.unwrap_or(rules.fee_in),
+        };
+        (*pair, rules)
+    };
+    let all: Vec<(Pair, Rules)> = pairs.iter().map(of_pair).collect();
+    if let Some((_, rules)) = all.first() {
+        settle(reader, section, rules);
+    }
+    all
+}
+
+/// Shows what the dialect gives where the file says nothing, for the first pair.
+fn settle<'t>(reader: &mut Reader<'t>, section: &Section<'t>, rules: &Rules) {
     let fee_in = match rules.fee_in {
         FeeIn::Received => "received".to_owned(),
         FeeIn::Quote => "quote".to_owned(),
@@ -115,7 +136,6 @@ fn rules<'t>(
     ] {
         reader.settle(section, key, format!("{value:?}"));
     }
-    Some(rules)
 }
 
 /// Reads a currency that stands as a key.

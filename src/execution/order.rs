@@ -89,6 +89,10 @@ pub struct Order {
     pub state: OrderState,
     pub filled: Filled,
     since: Time,
+    /// It was not sent before.
+    sent: Time,
+    /// The owner was told that more than one order at the venue may be this one.
+    is_ambiguous: bool,
     /// Lists of the venue that did not hold it.
     absent: u8,
     /// The venue has told of it once, so it was there.
@@ -185,14 +189,23 @@ impl Orders {
                 state: OrderState::Sent,
                 filled: Filled::default(),
                 since: now,
+                sent: now,
+                is_ambiguous: false,
                 absent: 0,
                 was_seen: false,
             },
         );
     }
 
-    /// Takes an order of an earlier run whose fate must be looked up.
-    pub fn recover(&mut self, intent: OrderIntent, draw: Draw, leader: NodeId, now: Time) {
+    /// Takes an order of an earlier run, not sent before `sent`, whose fate must be looked up.
+    pub fn recover(
+        &mut self,
+        intent: OrderIntent,
+        draw: Draw,
+        leader: NodeId,
+        sent: Time,
+        now: Time,
+    ) {
         self.open.insert(
             intent.id,
             Order {
@@ -202,6 +215,8 @@ impl Orders {
                 state: OrderState::Unknown,
                 filled: Filled::default(),
                 since: now,
+                sent,
+                is_ambiguous: false,
                 absent: 0,
                 was_seen: false,
             },
@@ -217,6 +232,8 @@ impl Orders {
             state: OrderState::Closed,
             filled,
             since: Time::ZERO,
+            sent: Time::ZERO,
+            is_ambiguous: false,
             absent: 0,
             was_seen: true,
         });
@@ -279,6 +296,32 @@ impl Orders {
             self.step(id, OrderState::Unknown, now);
             self.list_for(id, now);
         }
+    }
+
+    /// More than one order at the venue may be this one: it stays unknown. Returns true the first
+    /// time.
+    pub fn handle_ambiguous(&mut self, id: OrderId) -> bool {
+        let Some(order) = self.open.get_mut(&id) else {
+            return false;
+        };
+        order.absent = 0;
+        if let Some(listing) = self.lists.get_mut(&order.intent.market.venue) {
+            listing.about.remove(&id);
+        }
+        !std::mem::replace(&mut order.is_ambiguous, true)
+    }
+
+    /// Returns the orders at a venue whose fate is unknown, and a moment before all of them.
+    pub fn unknown_at(&self, venue: VenueId) -> (Vec<OrderIntent>, Time) {
+        let unknown = self.open.values().filter(|order| {
+            order.intent.market.venue == venue && order.state == OrderState::Unknown
+        });
+        let mut since = Time::MAX;
+        let intents = unknown.map(|order| {
+            since = since.min(order.sent);
+            order.intent
+        });
+        (intents.collect(), since)
     }
 
     /// The venue does not know the order that was to be cancelled.
@@ -610,7 +653,7 @@ mod tests {
             limit: Price(1),
             purpose: Purpose::Open,
         };
-        orders.recover(intent, draw, NodeId::default(), Time(0));
+        orders.recover(intent, draw, NodeId::default(), Time(0), Time(0));
         let mut now = Time(0);
         for round in 1..=Orders::ABSENT_MIN {
             now = now + Span::secs(2);

@@ -6,12 +6,12 @@ use crate::journal::record::Record;
 use crate::model::codec::CodecError;
 use crate::model::currency::Currency;
 use crate::model::ids::{EnvelopeId, MatchId, NodeId, OfferId, OrderId, PlanId};
-use crate::model::instrument::Market;
+use crate::model::instrument::{Market, VenueId};
 use crate::model::market::Side;
 use crate::model::number::Quantity;
 use crate::model::offer::{Bound, Offer, Part, Tally};
 use crate::model::time::Time;
-use crate::model::trade::{Draw, Filled, Grant};
+use crate::model::trade::{Draw, Filled, Grant, VenueRef};
 
 /// An order that was fired, as far as the journal knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,13 @@ pub struct Owed {
     pub incarnation: u64,
     pub switch: u8,
     pub envelopes: BTreeMap<EnvelopeId, (Grant, NodeId)>,
+    /// When each open envelope was granted: none of its orders is older.
+    pub granted_at: BTreeMap<EnvelopeId, Time>,
     pub orders: BTreeMap<OrderId, DrawnOrder>,
+    /// The venue's own names of orders; the oldest give way.
+    pub names: BTreeMap<OrderId, VenueRef>,
+    /// Nonces that may have been used, by venue.
+    pub nonces: BTreeMap<VenueId, u64>,
     pub legs: BTreeMap<PlanId, Vec<FiredLeg>>,
     pub closed_plans: BTreeSet<PlanId>,
     /// Legs of closed plans, by granter: a late report of one is no orphan.
@@ -131,6 +137,8 @@ impl Owed {
     const ENDED_MAX: usize = 1_024;
     /// Counted matches of closed offers remembered; offer ids grow with time, the oldest give way.
     pub const COUNTED_MAX: usize = 1_024;
+    /// Names of orders remembered; order ids grow with time, the oldest give way.
+    const NAMES_MAX: usize = 4_096;
     /// Sealed aggregates remembered; the oldest give way.
     const SEALED_MAX: usize = 1_024;
     /// Closed plans remembered, so that a late report is known for what it is.
@@ -155,11 +163,13 @@ impl Owed {
         match record {
             Record::Booted { incarnation } => self.incarnation = incarnation,
             Record::Switched { switch } => self.switch = switch,
-            Record::Granted { grant, drawer } => {
+            Record::Granted { grant, drawer, at } => {
                 self.envelopes.insert(grant.envelope, (grant, drawer));
+                self.granted_at.insert(grant.envelope, at);
             }
             Record::EnvelopeClosed { envelope } => {
                 self.envelopes.remove(&envelope);
+                self.granted_at.remove(&envelope);
             }
             Record::Drawn {
                 draw,
@@ -203,12 +213,8 @@ impl Owed {
                 result,
                 at,
             } => self.close_plan(plan, (base, quote), tally, result, at),
-            Record::Balance {
-                location,
-                currency,
-                units,
-            } => {
-                self.balances.insert((location, currency), units);
+            Record::Balance { .. } | Record::Named { .. } | Record::Nonces { .. } => {
+                self.apply_venue_record(record);
             }
             Record::OfferOpened { .. }
             | Record::Accepted { .. }
@@ -219,6 +225,25 @@ impl Owed {
             | Record::HoldOver { .. }
             | Record::RelayBound { .. }
             | Record::RelayOver { .. } => self.apply_offer_record(record),
+        }
+    }
+
+    fn apply_venue_record(&mut self, record: Record) {
+        if let Record::Balance {
+            location,
+            currency,
+            units,
+        } = record
+        {
+            self.balances.insert((location, currency), units);
+        } else if let Record::Named { order, reference } = record {
+            self.names.insert(order, reference);
+            while self.names.len() > Self::NAMES_MAX {
+                self.names.pop_first();
+            }
+        } else if let Record::Nonces { venue, below } = record {
+            let known = self.nonces.entry(venue).or_default();
+            *known = below.max(*known);
         }
     }
 
@@ -340,7 +365,9 @@ impl Owed {
             | Record::Ended { .. }
             | Record::LegFired { .. }
             | Record::PlanClosed { .. }
-            | Record::Balance { .. } => (),
+            | Record::Balance { .. }
+            | Record::Named { .. }
+            | Record::Nonces { .. } => (),
         }
     }
 
@@ -394,6 +421,8 @@ impl Owed {
             | Record::LegFired { .. }
             | Record::PlanClosed { .. }
             | Record::Balance { .. }
+            | Record::Named { .. }
+            | Record::Nonces { .. }
             | Record::OfferOpened { .. }
             | Record::Accepted { .. }
             | Record::Counted { .. }

@@ -3,12 +3,12 @@
 use crate::model::codec::{CodecError, Reader, Writer};
 use crate::model::currency::Currency;
 use crate::model::ids::{EnvelopeId, MatchId, NodeId, OfferId, OrderId, PlanId};
-use crate::model::instrument::Market;
+use crate::model::instrument::{Market, VenueId};
 use crate::model::market::Side;
 use crate::model::number::{Price, Quantity};
 use crate::model::offer::{Bound, Offer, Part, Tally};
 use crate::model::time::Time;
-use crate::model::trade::{Draw, Filled, Grant};
+use crate::model::trade::{Draw, Filled, Grant, VenueRef};
 
 /// Members of one relayed aggregate in a record.
 const MEMBERS_MAX: usize = 64;
@@ -28,6 +28,7 @@ pub enum Record {
     Granted {
         grant: Grant,
         drawer: NodeId,
+        at: Time,
     },
     EnvelopeClosed {
         envelope: EnvelopeId,
@@ -119,6 +120,16 @@ pub enum Record {
         currency: Currency,
         units: i64,
     },
+    /// A venue's own name for an order, where it gives names of its own.
+    Named {
+        order: OrderId,
+        reference: VenueRef,
+    },
+    /// Nonces of a venue below this one may have been used.
+    Nonces {
+        venue: VenueId,
+        below: u64,
+    },
 }
 
 impl Record {
@@ -143,6 +154,8 @@ impl Record {
             Self::RelayBound { .. } => (16, "relay-bound"),
             Self::RelayOver { .. } => (17, "relay-over"),
             Self::Balance { .. } => (18, "balance"),
+            Self::Named { .. } => (19, "named"),
+            Self::Nonces { .. } => (20, "nonces"),
         }
     }
 
@@ -160,9 +173,10 @@ impl Record {
         match self {
             Self::Booted { incarnation } => writer.u64(*incarnation),
             Self::Switched { switch } => writer.u8(*switch),
-            Self::Granted { grant, drawer } => {
+            Self::Granted { grant, drawer, at } => {
                 writer.grant(grant);
                 writer.raw(&drawer.0);
+                writer.u64(at.0);
             }
             Self::EnvelopeClosed { envelope } => writer.u64(envelope.0),
             Self::Drawn {
@@ -194,24 +208,8 @@ impl Record {
                 writer.side(*side);
                 writer.quantity(*planned);
             }
-            Self::PlanClosed {
-                plan,
-                base,
-                quote,
-                tally,
-                result,
-                at,
-            } => {
-                writer.u64(plan.0);
-                writer.currency(*base);
-                writer.currency(*quote);
-                write_tally(&mut writer, tally);
-                for units in [result.0, result.1, result.2] {
-                    writer.i64(units);
-                }
-                writer.u64(at.0);
-            }
-            Self::OfferOpened { .. }
+            Self::PlanClosed { .. }
+            | Self::OfferOpened { .. }
             | Self::Accepted { .. }
             | Self::Counted { .. }
             | Self::Uncounted { .. }
@@ -220,7 +218,9 @@ impl Record {
             | Self::HoldOver { .. }
             | Self::RelayBound { .. }
             | Self::RelayOver { .. }
-            | Self::Balance { .. } => self.write_offer_record(&mut writer),
+            | Self::Balance { .. }
+            | Self::Named { .. }
+            | Self::Nonces { .. } => self.write_offer_record(&mut writer),
         }
     }
 
@@ -267,19 +267,21 @@ impl Record {
                 write_tally(writer, tally);
                 writer.quantity(*received);
             }
-            Self::HoldConfirmed { .. }
+            Self::PlanClosed { .. }
+            | Self::HoldConfirmed { .. }
             | Self::HoldOver { .. }
             | Self::RelayBound { .. }
             | Self::RelayOver { .. }
-            | Self::Balance { .. } => self.write_other_record(writer),
+            | Self::Balance { .. }
+            | Self::Named { .. }
+            | Self::Nonces { .. } => self.write_other_record(writer),
             Self::Booted { .. }
             | Self::Switched { .. }
             | Self::Granted { .. }
             | Self::EnvelopeClosed { .. }
             | Self::Drawn { .. }
             | Self::Ended { .. }
-            | Self::LegFired { .. }
-            | Self::PlanClosed { .. } => (),
+            | Self::LegFired { .. } => (),
         }
     }
 
@@ -293,6 +295,31 @@ impl Record {
                 writer.text(location);
                 writer.currency(*currency);
                 writer.i64(*units);
+            }
+            Self::Named { order, reference } => {
+                writer.u64(order.0);
+                writer.raw(&reference.0.to_be_bytes());
+            }
+            Self::Nonces { venue, below } => {
+                writer.venue(*venue);
+                writer.u64(*below);
+            }
+            Self::PlanClosed {
+                plan,
+                base,
+                quote,
+                tally,
+                result,
+                at,
+            } => {
+                writer.u64(plan.0);
+                writer.currency(*base);
+                writer.currency(*quote);
+                write_tally(writer, tally);
+                for units in [result.0, result.1, result.2] {
+                    writer.i64(units);
+                }
+                writer.u64(at.0);
             }
             Self::HoldConfirmed {
                 offer,
@@ -325,7 +352,6 @@ impl Record {
             | Self::Drawn { .. }
             | Self::Ended { .. }
             | Self::LegFired { .. }
-            | Self::PlanClosed { .. }
             | Self::OfferOpened { .. }
             | Self::Accepted { .. }
             | Self::Counted { .. }
@@ -350,6 +376,7 @@ impl Record {
             3 => Self::Granted {
                 grant: reader.grant()?,
                 drawer: reader.node()?,
+                at: Time(reader.u64("time")?),
             },
             4 => Self::EnvelopeClosed {
                 envelope: EnvelopeId(reader.u64("envelope")?),
@@ -388,6 +415,14 @@ impl Record {
                 location: reader.text("location", 32)?,
                 currency: reader.currency()?,
                 units: reader.i64("units")?,
+            },
+            19 => Self::Named {
+                order: OrderId(reader.u64("order")?),
+                reference: VenueRef(reader.u128("reference")?),
+            },
+            20 => Self::Nonces {
+                venue: reader.venue()?,
+                below: reader.u64("nonce")?,
             },
             ordinal => Self::read_offer_record(ordinal, &mut reader)?,
         };
@@ -462,7 +497,7 @@ impl Record {
 }
 
 /// The crash points: every record's ordinal and name.
-pub const NAMES: [(u8, &str); 18] = [
+pub const NAMES: [(u8, &str); 20] = [
     (1, "booted"),
     (2, "switched"),
     (3, "granted"),
@@ -481,6 +516,8 @@ pub const NAMES: [(u8, &str); 18] = [
     (16, "relay-bound"),
     (17, "relay-over"),
     (18, "balance"),
+    (19, "named"),
+    (20, "nonces"),
 ];
 
 fn write_match(writer: &mut Writer<'_>, offer: &OfferId, peer: &NodeId, id: &MatchId) {
@@ -599,6 +636,14 @@ mod tests {
                 tally: Tally::default(),
                 result: (-1, -2, 3),
                 at: Time(9),
+            },
+            Record::Named {
+                order: OrderId(2),
+                reference: VenueRef(u128::MAX - 1),
+            },
+            Record::Nonces {
+                venue: market.venue,
+                below: 77,
             },
         ]
     }

@@ -71,6 +71,10 @@ impl<'a> Reader<'a> {
         self.array(what).map(u64::from_le_bytes)
     }
 
+    pub fn u128(&mut self, what: &'static str) -> Result<u128, CodecError> {
+        self.array(what).map(u128::from_be_bytes)
+    }
+
     pub fn i64(&mut self, what: &'static str) -> Result<i64, CodecError> {
         self.array(what).map(i64::from_le_bytes)
     }
@@ -131,10 +135,13 @@ impl<'a> Reader<'a> {
         Currency::from_bytes(without_padding(&code)).map_err(|_| CodecError::Range("currency"))
     }
 
-    pub fn market(&mut self) -> Result<Market, CodecError> {
+    pub fn venue(&mut self) -> Result<VenueId, CodecError> {
         let name = self.array::<{ VenueId::LEN_MAX }>("venue")?;
-        let venue =
-            VenueId::from_bytes(without_padding(&name)).map_err(|_| CodecError::Range("venue"))?;
+        VenueId::from_bytes(without_padding(&name)).map_err(|_| CodecError::Range("venue"))
+    }
+
+    pub fn market(&mut self) -> Result<Market, CodecError> {
+        let venue = self.venue()?;
         let (base, quote) = (self.currency()?, self.currency()?);
         if base == quote {
             return Err(CodecError::Range("pair"));
@@ -334,8 +341,12 @@ impl<'a> Writer<'a> {
         self.padded::<{ Currency::LEN_MAX }>(currency.as_str());
     }
 
+    pub fn venue(&mut self, venue: VenueId) {
+        self.padded::<{ VenueId::LEN_MAX }>(venue.as_str());
+    }
+
     pub fn market(&mut self, market: Market) {
-        self.padded::<{ VenueId::LEN_MAX }>(market.venue.as_str());
+        self.venue(market.venue);
         self.currency(market.pair.base);
         self.currency(market.pair.quote);
     }

@@ -16,6 +16,10 @@ pub struct OrderIntent {
     pub limit: Price,
 }
 
+/// A venue's own name for an order: a UUID, or a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VenueRef(pub u128);
+
 /// The sum of an order's executions so far.
 ///
 /// # Units

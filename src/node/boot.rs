@@ -103,13 +103,16 @@ impl Node {
             return;
         }
         for (grant, drawer) in owed.envelopes.values() {
+            let granted = owed.granted_at.get(&grant.envelope).copied();
+            let sent = granted.unwrap_or(Time::ZERO);
             for index in 0..u64::from(grant.orders) {
                 let id = OrderId(grant.first.0 + index);
                 match owed.orders.get(&id) {
                     Some(order) if order.ended.is_some() => (),
                     Some(order) => {
+                        let intent = intent_of(order);
                         self.orders
-                            .recover(intent_of(order), order.draw, order.leader, now);
+                            .recover(intent, order.draw, order.leader, sent, now);
                     }
                     None => {
                         let blank = Draw {
@@ -127,17 +130,38 @@ impl Node {
                             quantity: Quantity::ZERO,
                             limit: grant.worst_price,
                         };
-                        self.orders.recover(intent, blank, *drawer, now);
+                        self.orders.recover(intent, blank, *drawer, sent, now);
                     }
                 }
             }
         }
+        self.take_up_names(owed);
         let unknown = self.orders.open().count();
         if unknown > 0 {
             let text = format!(
                 "{unknown} order ids of an earlier run are looked up before trading resumes"
             );
             notice(out, Severity::Info, &text);
+        }
+    }
+
+    /// Tells the trading halves what the venues call the orders of earlier runs.
+    fn take_up_names(&mut self, owed: &Owed) {
+        for (id, reference) in &owed.names {
+            let Some(order) = self.orders.get(*id) else {
+                continue;
+            };
+            let is_ended = order.state.is_final();
+            let venue = self.venues.get_mut(&order.intent.market.venue);
+            if let Some(client) = venue.and_then(|venue| venue.client.as_mut()) {
+                client.adopt(&order.intent, *reference, is_ended);
+            }
+        }
+        for (id, below) in &owed.nonces {
+            let venue = self.venues.get_mut(id);
+            if let Some(client) = venue.and_then(|venue| venue.client.as_mut()) {
+                client.resume_nonces(*below);
+            }
         }
     }
 

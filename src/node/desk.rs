@@ -14,7 +14,6 @@ use crate::node::{Node, Phase, notice};
 use crate::offer::listed;
 use crate::risk::Switch;
 use crate::risk::envelope::{EnvelopeState, ORDERS_PER_ENVELOPE};
-use crate::venue::Asked;
 use crate::wire::message::Message;
 
 /// Money on its way between two locations.
@@ -47,6 +46,10 @@ impl Node {
             return Err(LegRefusal::Switch);
         }
         let (market, side) = self.granted.draw(&draw, leader, now)?;
+        let draw = Draw {
+            quantity: self.tagged(market, side, draw.quantity),
+            ..draw
+        };
         let intent = OrderIntent {
             id: draw.order,
             market,
@@ -70,25 +73,11 @@ impl Node {
             let way = self.settings.execution.paper_latency_min;
             self.paper.fire(approved, now, way);
         } else {
-            let request = self.numbers.request;
-            let Some(client) = self
-                .venues
-                .get_mut(&market.venue)
-                .filter(|venue| venue.may_trade)
-                .and_then(|venue| venue.client.as_mut())
-            else {
+            if let Err(why) = self.place(approved, now, out) {
                 self.granted
                     .handle_order_ended(draw.order, Quantity::ZERO, Quantity::ZERO);
-                return Err(LegRefusal::Venue);
-            };
-            self.numbers.request = request.next();
-            let bytes = out.write(|arena| client.place(&approved, now, arena));
-            out.push(Output::VenueRequest {
-                venue: market.venue,
-                request,
-                asked: Asked::Place(draw.order),
-                bytes,
-            });
+                return Err(why);
+            }
         }
         self.orders.fire(&approved, draw, leader, now);
         let record = Record::Drawn {
@@ -148,24 +137,7 @@ impl Node {
             moved = true;
             match output {
                 OrderOutput::Cancel(order, market) => self.cancel(order, market, now, out),
-                OrderOutput::List(venue, from) => {
-                    if let Some(client) = self
-                        .venues
-                        .get_mut(&venue)
-                        .and_then(|venue| venue.client.as_mut())
-                    {
-                        let request = self.numbers.request;
-                        self.numbers.request = request.next();
-                        let bytes = out.write(|arena| client.orders(from, now, arena));
-                        self.list_requests.insert(venue, request);
-                        out.push(Output::VenueRequest {
-                            venue,
-                            request,
-                            asked: Asked::Orders,
-                            bytes,
-                        });
-                    }
-                }
+                OrderOutput::List(venue, from) => self.list(venue, from, now, out),
                 OrderOutput::Report(leader, report) => {
                     if leader == self.me.id {
                         if !self.plans.handle_report(leader, &report, now) {
@@ -196,25 +168,6 @@ impl Node {
             }
         }
         moved
-    }
-
-    fn cancel(&mut self, order: OrderId, market: Market, now: Time, out: &mut Outbox) {
-        let Some(client) = self
-            .venues
-            .get_mut(&market.venue)
-            .and_then(|venue| venue.client.as_mut())
-        else {
-            return;
-        };
-        let request = self.numbers.request;
-        self.numbers.request = request.next();
-        let bytes = out.write(|arena| client.cancel(order, market, now, arena));
-        out.push(Output::VenueRequest {
-            venue: market.venue,
-            request,
-            asked: Asked::Cancel(order),
-            bytes,
-        });
     }
 
     fn handle_order_ended(&mut self, id: OrderId, now: Time, out: &mut Outbox) {
@@ -266,6 +219,7 @@ impl Node {
 
     /// What is due at the desk a few times a second.
     pub(super) fn tend_desk(&mut self, now: Time, out: &mut Outbox) {
+        self.reserve_nonces(out, now);
         self.ask_accounts(now, out);
         self.arrive_transfers(now, out);
         if self.gate.handle_day(now) {
@@ -413,7 +367,14 @@ impl Node {
             notional: dearest.total_ceil(quantity),
         };
         let expires = now + self.settings.risk.envelope_ttl;
-        let commit = self.journal(&Record::Granted { grant, drawer }, out);
+        let commit = self.journal(
+            &Record::Granted {
+                grant,
+                drawer,
+                at: now,
+            },
+            out,
+        );
         self.gate
             .reserve(market, side, quantity, worst_price.total_ceil(quantity));
         self.granted.arm(grant, drawer, expires, commit);

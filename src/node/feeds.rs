@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use crate::book::{Applied, Book};
 use crate::model::ids::RequestNo;
-use crate::model::instrument::{Instrument, Location, Market, VenueId};
+use crate::model::instrument::{Market, VenueId};
 use crate::model::market::{Level, Side};
 use crate::model::number::Price;
 use crate::model::time::{Deadline, Span, Time};
 use crate::model::trade::OrderReport;
-use crate::node::input::Outcome;
+use crate::node::clients::Turn;
 use crate::node::output::{Outbox, Output, Severity};
 use crate::node::{BookState, Node, VenueState, notice};
-use crate::venue::{Asked, DecodeError, Heard, OrderClient, ReplyError, Told, registry};
+use crate::venue::http::{USER_AGENT, write_request};
+use crate::venue::{Ask, Asked, DecodeError, Heard, OrderClient, Ticket, Told, registry};
 use crate::wire::message::{Message, QUOTE_LEVELS_MAX, Quote};
 
 /// Buffers that are reused, so that a frame costs no allocation.
@@ -21,13 +22,13 @@ pub(super) struct Scratch {
     changed: Vec<Market>,
     resync: Vec<Market>,
     reports: Vec<OrderReport>,
-    told: Vec<Told>,
+    /// The frame concerns the account.
+    is_private: bool,
+    pub(super) told: Vec<Told>,
 }
 
 /// A quiet book is quoted again, so that peers know it still stands.
 const QUOTE_EVERY: Span = Span::millis(250);
-/// How often a live account is read while nothing changes it.
-const ACCOUNT_EVERY: Span = Span::secs(5);
 
 impl Node {
     pub(super) fn add_venues(
@@ -45,10 +46,12 @@ impl Node {
                 VenueState {
                     feed: dialect.feed(&setup),
                     client: clients.remove(&venue.id),
-                    silence_max: dialect.card().silence_max,
+                    card: dialect.card(),
+                    turn: Turn::default(),
+                    host: setup.host,
                     is_up: false,
                     heard_at: now,
-                    heartbeat_at: None,
+                    tend_at: None,
                     account_at: now,
                     account_asked: None,
                     account_is_clean: false,
@@ -57,7 +60,7 @@ impl Node {
                     refused_frames: 0,
                 },
             );
-            for pair in &venue.pairs {
+            for (pair, rules) in &venue.rules {
                 let market = Market {
                     venue: venue.id,
                     pair: *pair,
@@ -66,7 +69,7 @@ impl Node {
                     market,
                     BookState {
                         book: Book::new(market),
-                        rules: venue.rules,
+                        rules: *rules,
                         holder: None,
                         quote_at: now,
                         quote_number: 0,
@@ -83,23 +86,25 @@ impl Node {
         };
         venue.is_up = true;
         venue.heard_at = now;
-        let mut send = |frame: &[u8]| {
-            let bytes = out.bytes(frame);
-            out.push(Output::VenueFrame { venue: id, bytes });
-        };
         // Reports of own orders come before the books that those orders change.
         if let Some(client) = &mut venue.client {
-            client.login(now, &mut send);
+            client.login(now, &mut |frame| {
+                let bytes = out.bytes(frame);
+                out.push(Output::VenueFrame { venue: id, bytes });
+            });
         }
-        venue.feed.subscribe(&mut send);
-        venue.heartbeat_at = venue.feed.heartbeat(now, &mut send);
+        let next = &mut self.numbers.request;
+        let mut ask = |asked: Ask<'_>| send_ask(id, &venue.host, asked, next, out);
+        venue.feed.subscribe(now, &mut ask);
+        venue.tend_at = venue.feed.tend(now, &mut ask);
+        self.advance_venue(id, now, out);
     }
 
     pub(super) fn handle_feed_down(&mut self, id: VenueId, now: Time, out: &mut Outbox) {
         self.reset_books(id);
         if let Some(venue) = self.venues.get_mut(&id) {
             venue.is_up = false;
-            venue.heartbeat_at = None;
+            venue.tend_at = None;
         }
         let markets: Vec<Market> = self.own_markets(id);
         for market in markets {
@@ -114,28 +119,47 @@ impl Node {
         now: Time,
         out: &mut Outbox,
     ) {
+        self.hear_feed(id, None, frame, now, out);
+    }
+
+    /// Takes a frame of the stream, or the document that a ticket was given for.
+    pub(super) fn hear_feed(
+        &mut self,
+        id: VenueId,
+        document: Option<(Ticket, u16)>,
+        bytes: &[u8],
+        now: Time,
+        out: &mut Outbox,
+    ) {
         let mut scratch = std::mem::take(&mut self.scratch);
         let Some(venue) = self.venues.get_mut(&id) else {
             return;
         };
-        venue.heard_at = now;
-        venue.frames += 1;
         let books = &mut self.books;
-        let decoded = venue.feed.decode(frame, now, &mut |heard| {
-            hear(id, &heard, books, &mut scratch, now);
-        });
+        let mut listen = |heard: Heard<'_>| hear(id, &heard, books, &mut scratch, now);
+        let decoded = match document {
+            None => venue.feed.decode(bytes, now, &mut listen),
+            Some((ticket, status)) => {
+                let feed = &mut venue.feed;
+                feed.decode_reply(ticket, status, bytes, now, &mut listen)
+            }
+        };
+        // A poll that failed is no sign of life.
+        if document.is_none() || decoded.is_ok() {
+            venue.heard_at = now;
+        }
+        venue.frames += 1;
         if let Err(why) = decoded {
             venue.refused_frames += 1;
-            self.handle_refused_frame(id, why, out);
-        }
-        for market in scratch.resync.drain(..) {
-            if let Some(venue) = self.venues.get_mut(&id) {
-                venue.feed.resync(market, &mut |frame| {
-                    let bytes = out.bytes(frame);
-                    out.push(Output::VenueFrame { venue: id, bytes });
-                });
+            match document {
+                None => self.handle_refused_frame(id, why, out),
+                Some(_) => {
+                    let text = format!("venue {id}: a document is of no use: {why}");
+                    notice(out, Severity::Debug, &text);
+                }
             }
         }
+        self.tend_feed(id, &mut scratch.resync, now, out);
         for report in scratch.reports.drain(..) {
             self.orders.handle_report(&report, now);
         }
@@ -145,7 +169,37 @@ impl Node {
             self.quote(market, now, out);
         }
         scratch.changed.clear();
+        let is_private = std::mem::take(&mut scratch.is_private);
         self.scratch = scratch;
+        if is_private {
+            self.hear_private(id, bytes, now, out);
+        }
+    }
+
+    /// Lets the feed ask for what it needs after a frame, and for snapshots of lost books.
+    fn tend_feed(&mut self, id: VenueId, resync: &mut Vec<Market>, now: Time, out: &mut Outbox) {
+        let Some(venue) = self.venues.get_mut(&id) else {
+            return;
+        };
+        let next = &mut self.numbers.request;
+        let mut ask = |asked: Ask<'_>| send_ask(id, &venue.host, asked, next, out);
+        for market in resync.drain(..) {
+            venue.feed.resync(market, now, &mut ask);
+        }
+        venue.tend_at = venue.feed.tend(now, &mut ask);
+    }
+
+    /// Hands a frame that concerns the account to the trading half.
+    fn hear_private(&mut self, id: VenueId, frame: &[u8], now: Time, out: &mut Outbox) {
+        let mut told = std::mem::take(&mut self.scratch.told);
+        told.clear();
+        let venue = self.venues.get_mut(&id);
+        if let Some(client) = venue.and_then(|venue| venue.client.as_mut()) {
+            client.handle_frame(frame, now, &mut |fact| told.push(fact));
+            self.hear_told(id, &told, now, out);
+            self.advance_venue(id, now, out);
+        }
+        self.scratch.told = told;
     }
 
     fn handle_refused_frame(&mut self, id: VenueId, why: DecodeError, out: &mut Outbox) {
@@ -165,83 +219,6 @@ impl Node {
                 notice(out, Severity::Warn, &format!("venue {id}: {why}"));
             }
             DecodeError::Unknown => (),
-        }
-    }
-
-    pub(super) fn handle_venue_reply(
-        &mut self,
-        id: VenueId,
-        request: RequestNo,
-        asked: Asked,
-        outcome: Outcome<'_>,
-        now: Time,
-        out: &mut Outbox,
-    ) {
-        let mut told = std::mem::take(&mut self.scratch.told);
-        told.clear();
-        let Some(client) = self
-            .venues
-            .get_mut(&id)
-            .and_then(|venue| venue.client.as_mut())
-        else {
-            return;
-        };
-        let result = match outcome {
-            Outcome::Reply { status, body } => {
-                client.decode_reply(asked, status, body, &mut |fact| told.push(fact))
-            }
-            Outcome::NotSent | Outcome::Lost => Err(ReplyError::Unknown),
-        };
-        match asked {
-            Asked::Place(order) => match (outcome, result) {
-                (_, Ok(())) => self.hear_reports(&told, now),
-                (Outcome::NotSent, Err(_)) | (_, Err(ReplyError::Rejected(_))) => {
-                    self.orders.handle_rejected(order, now);
-                }
-                (Outcome::Reply { .. } | Outcome::Lost, Err(ReplyError::Unknown)) => {
-                    self.orders.handle_unknown(order, now);
-                }
-            },
-            Asked::Cancel(order) => match result {
-                Ok(()) => self.hear_reports(&told, now),
-                Err(_) => self.orders.handle_cancel_refused(order, now),
-            },
-            Asked::Orders => {
-                let is_latest = self.list_requests.get(&id) == Some(&request);
-                match result {
-                    Ok(()) => {
-                        self.hear_reports(&told, now);
-                        if is_latest {
-                            self.end_list(id, &told, now);
-                        }
-                    }
-                    Err(_) if is_latest => self.orders.handle_list_failed(id),
-                    Err(_) => (),
-                }
-            }
-            Asked::Account => self.handle_account(id, request, result.is_ok(), &told, now, out),
-        }
-        self.scratch.told = told;
-    }
-
-    /// Takes the end of a list, or asks for what lies behind its last row.
-    fn end_list(&mut self, id: VenueId, told: &[Told], now: Time) {
-        if told.contains(&Told::End) {
-            self.orders.handle_list_end(id, now);
-            return;
-        }
-        let ids = told.iter().filter_map(|fact| match fact {
-            Told::Order(report) => report.id,
-            Told::Balance { .. } | Told::Rights { .. } | Told::End => None,
-        });
-        self.orders.handle_list_page(id, ids.max(), now);
-    }
-
-    fn hear_reports(&mut self, told: &[Told], now: Time) {
-        for fact in told {
-            if let Told::Order(report) = fact {
-                self.orders.handle_report(report, now);
-            }
         }
     }
 
@@ -281,8 +258,8 @@ impl Node {
     pub(super) fn feeds_deadline(&self) -> Option<Deadline> {
         let mut at = Time::MAX;
         for venue in self.venues.values().filter(|venue| venue.is_up) {
-            at = at.min(venue.heard_at + venue.silence_max);
-            at = at.min(venue.heartbeat_at.unwrap_or(Time::MAX));
+            at = at.min(venue.heard_at + venue.card.silence_max);
+            at = at.min(venue.tend_at.unwrap_or(Time::MAX));
         }
         let linked = self.peers.values().any(|peer| peer.link.is_ready());
         for state in self.books.values() {
@@ -295,14 +272,14 @@ impl Node {
 
     pub(super) fn tend_feeds(&mut self, now: Time, out: &mut Outbox) {
         for (id, venue) in &mut self.venues {
-            if venue.is_up && now >= venue.heard_at + venue.silence_max {
+            if venue.is_up && now >= venue.heard_at + venue.card.silence_max {
                 venue.heard_at = now;
                 out.push(Output::VenueReconnect { venue: *id });
             }
-            if venue.heartbeat_at.is_some_and(|at| at <= now) {
-                venue.heartbeat_at = venue.feed.heartbeat(now, &mut |frame| {
-                    let bytes = out.bytes(frame);
-                    out.push(Output::VenueFrame { venue: *id, bytes });
+            if venue.tend_at.is_some_and(|at| at <= now) {
+                let next = &mut self.numbers.request;
+                venue.tend_at = venue.feed.tend(now, &mut |asked| {
+                    send_ask(*id, &venue.host, asked, next, out);
                 });
             }
         }
@@ -314,103 +291,6 @@ impl Node {
             .collect();
         for market in due {
             self.quote(market, now, out);
-        }
-    }
-
-    /// Asks for a live account's balances and rights, when it is time.
-    pub(super) fn ask_accounts(&mut self, now: Time, out: &mut Outbox) {
-        let ids: Vec<VenueId> = self.venues.keys().copied().collect();
-        for id in ids {
-            let is_clean = !self
-                .orders
-                .open()
-                .any(|order| order.intent.market.venue == id);
-            let Some(venue) = self.venues.get_mut(&id) else {
-                continue;
-            };
-            let is_due = venue.account_at <= now && (is_clean || !venue.may_trade);
-            let Some(client) = venue.client.as_mut().filter(|_| is_due) else {
-                continue;
-            };
-            venue.account_at = now + ACCOUNT_EVERY;
-            venue.account_is_clean = is_clean;
-            let request = self.numbers.request;
-            self.numbers.request = request.next();
-            venue.account_asked = Some(request);
-            let bytes = out.write(|arena| client.account(now, arena));
-            out.push(Output::VenueRequest {
-                venue: id,
-                request,
-                asked: Asked::Account,
-                bytes,
-            });
-        }
-    }
-
-    fn handle_account(
-        &mut self,
-        id: VenueId,
-        request: RequestNo,
-        is_good: bool,
-        told: &[Told],
-        now: Time,
-        out: &mut Outbox,
-    ) {
-        let Some(venue) = self.venues.get_mut(&id) else {
-            return;
-        };
-        if venue.account_asked != Some(request) {
-            return;
-        }
-        venue.account_asked = None;
-        if !is_good {
-            venue.account_at = now + Span::SECOND;
-            return;
-        }
-        let mut may_trade = true;
-        for fact in told {
-            if let Told::Rights {
-                may_trade: trades,
-                may_withdraw,
-            } = fact
-            {
-                may_trade = *trades && !*may_withdraw;
-                if *may_withdraw && venue.client.is_some() {
-                    let text = format!(
-                        "venue {id}: this key may withdraw and is refused for trading; make one that may only trade"
-                    );
-                    notice(out, Severity::Error, &text);
-                }
-            }
-        }
-        let begins = !venue.may_trade && may_trade;
-        venue.may_trade = may_trade;
-        // What was in flight when the question left may or may not be in the answer.
-        let is_still_clean = venue.account_is_clean;
-        if begins || is_still_clean {
-            self.adopt_balances(id, told);
-        }
-        self.needs_renewal = true;
-    }
-
-    fn adopt_balances(&mut self, id: VenueId, told: &[Told]) {
-        let has_open = self
-            .orders
-            .open()
-            .any(|order| order.intent.market.venue == id);
-        if has_open {
-            return;
-        }
-        for fact in told {
-            if let Told::Balance { currency, free, .. } = fact {
-                self.funds.set(
-                    Instrument {
-                        currency: *currency,
-                        at: Location::Venue(id),
-                    },
-                    *free,
-                );
-            }
         }
     }
 
@@ -450,6 +330,29 @@ impl Node {
     }
 }
 
+/// Sends what a feed asks for.
+fn send_ask(id: VenueId, host: &str, asked: Ask<'_>, next: &mut RequestNo, out: &mut Outbox) {
+    match asked {
+        Ask::Frame(frame) => {
+            let bytes = out.bytes(frame);
+            out.push(Output::VenueFrame { venue: id, bytes });
+        }
+        Ask::Get { ticket, target } => {
+            let request = *next;
+            *next = request.next();
+            let headers = [("User-Agent", USER_AGENT)];
+            let bytes =
+                out.write(|arena| write_request(arena, ("GET", host, target), &headers, b""));
+            out.push(Output::VenueRequest {
+                venue: id,
+                request,
+                asked: Asked::Public(ticket),
+                bytes,
+            });
+        }
+    }
+}
+
 fn hear(
     venue: VenueId,
     heard: &Heard<'_>,
@@ -479,11 +382,18 @@ fn hear(
         Heard::Order(report) => scratch.reports.push(*report),
         Heard::EngineLag(lag) => {
             for (market, state) in books {
-                if market.venue == venue && state.holder.is_none() {
-                    state.book.handle_engine_lag(*lag);
+                if market.venue != venue || state.holder.is_some() {
+                    continue;
+                }
+                let is_news = state.book.engine_lag() != *lag;
+                state.book.handle_engine_lag(*lag);
+                // Peers must not trade on it any longer than this node would.
+                if is_news && !scratch.changed.contains(market) {
+                    scratch.changed.push(*market);
                 }
             }
         }
+        Heard::Account => scratch.is_private = true,
         Heard::Alive => {
             for (market, state) in books {
                 if market.venue == venue && state.holder.is_none() {

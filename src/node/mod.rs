@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! feeds    venue frames ─▶ books ─▶ quotes for peers, detection
+//! clients  requests to venues ─▶ replies ─▶ orders, balances
 //! detect   books ─▶ opportunity ─▶ gate and rights ─▶ legs, or a residual offer
 //! desk     beside the venue: envelopes, fires, orders, paper
 //! legs     plans and their legs, recovery, accounts
@@ -18,6 +19,7 @@
 //! ```
 
 mod boot;
+mod clients;
 pub mod command;
 mod deals;
 mod desk;
@@ -63,7 +65,7 @@ use crate::risk::Switch;
 use crate::risk::envelope::{Granted, Rights};
 use crate::risk::gate::Gate;
 use crate::telemetry::latency::Latency;
-use crate::venue::{Feed, OrderClient};
+use crate::venue::{Card, Feed, OrderClient};
 use crate::wire::link::Link;
 use crate::wire::message::Message;
 
@@ -150,10 +152,14 @@ struct VenueState {
     feed: Box<dyn Feed>,
     /// Exists in live mode only.
     client: Option<Box<dyn OrderClient>>,
-    silence_max: Span,
+    card: Card,
+    turn: clients::Turn,
+    /// `Host` of requests.
+    host: String,
     is_up: bool,
     heard_at: Time,
-    heartbeat_at: Option<Time>,
+    /// When the feed wants to be tended next.
+    tend_at: Option<Time>,
     account_at: Time,
     /// The account question on its way, and whether nothing was in flight when it left.
     account_asked: Option<RequestNo>,
@@ -322,6 +328,7 @@ impl Node {
         };
         node.add_venues(clients, now);
         node.take_up(owed, now, out);
+        node.reserve_nonces(out, now);
         node.settle(now, out);
         node
     }
@@ -608,6 +615,7 @@ impl Node {
             }
         }
         self.arm_committed(now, out);
+        self.grant_nonces(now, out);
     }
 
     fn handle_store_failed(&mut self, why: &str, now: Time, out: &mut Outbox) {

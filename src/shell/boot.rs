@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::config::FILE_BYTES_MAX;
 use crate::config::capability::{Capability, CapabilityError};
-use crate::config::checked::{Config, KnownDialect, Trading, Venue};
+use crate::config::checked::{Config, Trading, Venue};
 use crate::journal::owed::Owed;
 use crate::journal::record::Record;
 use crate::membership::Peer;
@@ -21,7 +21,7 @@ use crate::node::{Me, Node};
 use crate::shell::clock::Clock;
 use crate::shell::control::{ControlError, ControlHandle};
 use crate::shell::driver::{Driver, Hands};
-use crate::shell::feed::{self, FeedSettings};
+use crate::shell::feed::{self, FeedSettings, Stream};
 use crate::shell::identity::{Identity, IdentityError};
 use crate::shell::mesh::Mesh;
 use crate::shell::orders::{self, OrdersError};
@@ -30,7 +30,7 @@ use crate::shell::private_file::{self, PrivateFileError};
 use crate::shell::quic::QuicError;
 use crate::shell::store::{Crash, CrashPoint, Store, StoreError};
 use crate::shell::{MeshSink, VenueSink};
-use crate::venue::{Credentials, OrderClient, registry};
+use crate::venue::{Credentials, Framing, OrderClient, registry};
 
 /// Which node to run, and how.
 #[derive(Debug)]
@@ -89,16 +89,6 @@ pub enum StartError {
 
 type Clients = BTreeMap<VenueId, Box<dyn OrderClient>>;
 
-/// Returns what a configuration may name of this binary's dialects.
-pub fn dialects() -> Vec<KnownDialect> {
-    let all = registry::VENUES.iter();
-    all.map(|dialect| KnownDialect {
-        name: dialect.name(),
-        rules: dialect.card().rules,
-    })
-    .collect()
-}
-
 /// Starts a node as tasks of the current `LocalSet`.
 ///
 /// # Errors
@@ -146,23 +136,30 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
     };
     for venue in &config.venues {
         let sink = Rc::clone(&driver) as Rc<dyn VenueSink>;
-        if live.contains(&venue.id) {
-            let handle = orders::start(venue.id, &venue.http, Rc::clone(&sink));
-            let handle = handle.map_err(|source| StartError::Orders {
-                venue: venue.id,
-                source,
-            })?;
-            hands.orders.insert(venue.id, handle);
-        }
+        let has_lane = live.contains(&venue.id);
+        let handle = orders::start(venue.id, &venue.http, has_lane, Rc::clone(&sink));
+        let handle = handle.map_err(|source| StartError::Orders {
+            venue: venue.id,
+            source,
+        })?;
+        hands.orders.insert(venue.id, handle);
         let settings = FeedSettings {
             venue: venue.id,
-            ws: venue.ws.clone(),
+            stream: stream_of(venue),
             seed: random.next_u64(),
         };
         hands.feeds.insert(venue.id, feed::start(settings, sink));
     }
     driver.start(hands);
     Ok(driver)
+}
+
+fn stream_of(venue: &Venue) -> Stream {
+    match (&venue.ws, venue.framing()) {
+        (None, _) | (_, Framing::Polled) => Stream::Polled,
+        (Some(url), Framing::Plain) => Stream::Plain(url.clone()),
+        (Some(url), Framing::SocketIo) => Stream::SocketIo(url.clone()),
+    }
 }
 
 fn open_store(path: &Path, crash: Option<CrashPoint>) -> Result<(Store, Owed), StartError> {

@@ -1,7 +1,7 @@
 //! The feed of one venue: a WebSocket client on the core thread.
 //!
 //! ```text
-//! connect ─▶ feed_up ─▶ feed_frame … ─▶ feed_down ─▶ wait (jitter) ─▶ connect
+//! (handshake ─▶) connect ─▶ feed_up ─▶ feed_frame … ─▶ feed_down ─▶ wait (jitter) ─▶ connect
 //! ```
 //! Frames go straight into the sink from the task that read them. Frames to send wait in a bounded
 //! queue; where it is full the venue does not listen and the connection is given up.
@@ -21,16 +21,27 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_conf
 
 use crate::model::instrument::VenueId;
 use crate::model::random::Random;
-use crate::shell::VenueSink;
+use crate::shell::{VenueSink, queries};
+use crate::venue::socketio;
 
 /// Where a feed connects to.
 #[derive(Clone, Debug)]
 pub struct FeedSettings {
     pub venue: VenueId,
-    /// `ws://host:port/path`.
-    pub ws: String,
+    pub stream: Stream,
     /// Spreads the reconnects of many feeds.
     pub seed: u64,
+}
+
+/// How a feed is connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// It is not: everything is asked for piece by piece.
+    Polled,
+    /// `ws://host:port/path`.
+    Plain(String),
+    /// `http://host:port/path` of a socket.io handshake, which leads to the WebSocket.
+    SocketIo(String),
 }
 
 impl FeedSettings {
@@ -106,6 +117,9 @@ enum End {
 impl FeedTask {
     async fn run(mut self) {
         let mut back_off_ms = FeedSettings::BACK_OFF_MS_MIN;
+        if self.settings.stream == Stream::Polled {
+            return self.pretend().await;
+        }
         while !self.outbox.is_closed() {
             if let Some(socket) = self.connect().await {
                 back_off_ms = FeedSettings::BACK_OFF_MS_MIN;
@@ -120,11 +134,43 @@ impl FeedTask {
         }
     }
 
+    /// Where all is polled there is nothing to connect: the feed is up until it is given up.
+    async fn pretend(mut self) {
+        loop {
+            self.control.wants_reconnect.set(false);
+            self.sink.feed_up(self.settings.venue);
+            while !self.control.wants_reconnect.get() {
+                tokio::select! {
+                    () = self.control.woken.notified() => (),
+                    frame = self.outbox.recv() => if frame.is_none() {
+                        return;
+                    },
+                }
+            }
+            self.sink.feed_down(self.settings.venue, "given up here");
+            sleep(Duration::from_millis(FeedSettings::BACK_OFF_MS_MIN)).await;
+        }
+    }
+
+    /// Returns where the WebSocket is, after a handshake where one is needed.
+    async fn url(&self) -> Option<String> {
+        match &self.settings.stream {
+            Stream::Polled => None,
+            Stream::Plain(url) => Some(url.clone()),
+            Stream::SocketIo(handshake) => {
+                let asked = timeout(FeedSettings::PATIENCE, queries::get(handshake));
+                let body = asked.await.ok()?.ok()?;
+                socketio::stream_url(handshake, &body)
+            }
+        }
+    }
+
     async fn connect(&self) -> Option<WebSocketStream<MaybeTlsStream<TcpStream>>> {
+        let url = self.url().await?;
         let config = WebSocketConfig::default()
             .max_frame_size(Some(FeedSettings::FRAME_BYTES_MAX))
             .max_message_size(Some(FeedSettings::FRAME_BYTES_MAX));
-        let connect = connect_async_with_config(self.settings.ws.as_str(), Some(config), true);
+        let connect = connect_async_with_config(url, Some(config), true);
         let (socket, _) = timeout(FeedSettings::PATIENCE, connect).await.ok()?.ok()?;
         Some(socket)
     }

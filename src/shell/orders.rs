@@ -41,7 +41,8 @@ pub enum OrdersError {
 /// Sends requests to one venue; its connections close with the last handle.
 #[derive(Clone, Debug)]
 pub struct OrdersHandle {
-    lane: Rc<Open>,
+    /// Exists where orders may be sent.
+    lane: Option<Rc<Open>>,
     queries: mpsc::Sender<Query>,
 }
 
@@ -59,8 +60,11 @@ impl OrdersHandle {
             since: Instant::now(),
         };
         match asked {
-            Asked::Place(_) | Asked::Cancel(_) => self.lane.0.send(job),
-            Asked::Orders | Asked::Account => {
+            Asked::Place(_) | Asked::Cancel(_) => {
+                let lane = self.lane.as_ref().ok_or(NotSent)?;
+                lane.0.send(job)
+            }
+            Asked::Orders | Asked::Account | Asked::Fills(_) | Asked::Entry | Asked::Public(_) => {
                 let query = Query {
                     request,
                     asked,
@@ -73,20 +77,22 @@ impl OrdersHandle {
 
     /// Returns how many connections stand ready for an order.
     pub fn idle(&self) -> usize {
-        let slots = self.lane.0.slots.iter();
-        slots
+        let lanes = self.lane.iter();
+        lanes
+            .flat_map(|lane| &lane.0.slots)
             .filter(|slot| matches!(*slot.state.borrow(), State::Idle(_)))
             .count()
     }
 }
 
-/// Opens the connections as tasks of the current `LocalSet`.
+/// Opens the connections as tasks of the current `LocalSet`. Without a lane only questions leave.
 ///
 /// # Errors
 /// The address is not one.
 pub fn start(
     venue: VenueId,
     http: &str,
+    has_lane: bool,
     sink: Rc<dyn VenueSink>,
 ) -> Result<OrdersHandle, OrdersError> {
     let bad = || OrdersError::Address(http.to_owned());
@@ -98,6 +104,12 @@ pub fn start(
         return Err(bad());
     }
     let queries = Queries::start(venue, format!("http://{address}"), Rc::clone(&sink))?;
+    if !has_lane {
+        return Ok(OrdersHandle {
+            lane: None,
+            queries,
+        });
+    }
     let lane = Rc::new(Lane {
         venue,
         address: address.to_owned(),
@@ -110,7 +122,7 @@ pub fn start(
         spawn_local(Rc::clone(&lane).run(index));
     }
     Ok(OrdersHandle {
-        lane: Rc::new(Open(lane)),
+        lane: Some(Rc::new(Open(lane))),
         queries,
     })
 }

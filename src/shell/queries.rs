@@ -45,15 +45,7 @@ impl Queries {
         http: String,
         sink: Rc<dyn VenueSink>,
     ) -> Result<mpsc::Sender<Query>, reqwest::Error> {
-        // Another provider may be installed already; either serves.
-        rustls::crypto::ring::default_provider()
-            .install_default()
-            .ok();
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(Self::PATIENCE)
-            .build()?;
+        let client = client()?;
         let queries = Rc::new(Self {
             venue,
             http,
@@ -124,6 +116,31 @@ impl Queries {
         }
         Ok((status, body))
     }
+}
+
+fn client() -> Result<reqwest::Client, reqwest::Error> {
+    // Another provider may be installed already; either serves.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Queries::PATIENCE)
+        .build()
+}
+
+/// Fetches one small document.
+pub(super) async fn get(url: &str) -> Result<Vec<u8>, reqwest::Error> {
+    const DOCUMENT_BYTES_MAX: usize = 4_096;
+    let mut response = client()?.get(url).send().await?.error_for_status()?;
+    let mut body = Vec::new();
+    while body.len() < DOCUMENT_BYTES_MAX
+        && let Some(chunk) = response.chunk().await?
+    {
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// Why there is no answer.

@@ -19,10 +19,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::connect_info::Connected;
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::{StatusCode, header, request};
 use axum::response::{IntoResponse, Response};
+use axum::serve::IncomingStream;
 use futures_util::stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -109,7 +111,10 @@ pub async fn serve(
     Ok(Served {
         address,
         events,
-        listener: tokio::spawn(async move { axum::serve(listener, router).await }),
+        listener: tokio::spawn(async move {
+            let service = router.into_make_service_with_connect_info::<Peer>();
+            axum::serve(listener, service).await
+        }),
         owner: tokio::spawn(owner.run(inbox)),
     })
 }
@@ -255,7 +260,9 @@ fn request_of<'a>(
         .uri
         .path_and_query()
         .map_or("/", |target| target.as_str());
+    let peer = parts.extensions.get::<ConnectInfo<Peer>>();
     ServerRequest {
+        peer: peer.map_or("", |ConnectInfo(Peer(address))| address),
         method: parts.method.as_str(),
         target,
         headers,
@@ -379,6 +386,16 @@ async fn run_stream(
                 }
             }
         }
+    }
+}
+
+/// The address a connection comes from, without its port.
+#[derive(Clone, Debug)]
+struct Peer(String);
+
+impl Connected<IncomingStream<'_, BoundedListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, BoundedListener>) -> Self {
+        Self(stream.remote_addr().ip().to_string())
     }
 }
 

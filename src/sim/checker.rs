@@ -146,6 +146,8 @@ impl Checker {
             }
             Record::Booted { .. }
             | Record::Switched { .. }
+            | Record::Named { .. }
+            | Record::Nonces { .. }
             | Record::EnvelopeClosed { .. }
             | Record::Drawn { .. }
             | Record::LegFired { .. }

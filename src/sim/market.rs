@@ -9,6 +9,7 @@ use crate::model::time::{Span, Time};
 use crate::sim::scenario::{Scenario, VenuePlan};
 use crate::venue::serving::fault::Fault;
 use crate::venue::serving::{AccountSettings, ServerSettings};
+use crate::venue::simulated::FAULTS;
 use crate::venue::simulated::server::SimulatedServer;
 use crate::venue::{Credentials, Server, ServerReply, ServerRequest, StreamNo, http};
 
@@ -48,9 +49,9 @@ impl Market {
                 may_withdraw: false,
             })
             .collect();
-        let faults = Fault::ALL
+        let faults = FAULTS
             .iter()
-            .map(|(fault, _)| (*fault, rate(*fault, scenario.faults.venue_ppm)))
+            .map(|fault| (*fault, rate(*fault, scenario.faults.venue_ppm)))
             .collect();
         let server = SimulatedServer::new(ServerSettings {
             rules: plan.rules,
@@ -60,6 +61,7 @@ impl Market {
             seed: random.next_u64(),
             faults,
             requests_per_s: 500,
+            personality: None,
         })
         .ok()?;
         Some(Self {
@@ -74,7 +76,7 @@ impl Market {
 
     /// Stops the venue's own faults.
     pub(super) fn calm(&mut self) {
-        for (fault, _) in Fault::ALL {
+        for fault in FAULTS {
             self.server.set_fault(fault, 0);
         }
     }
@@ -95,6 +97,7 @@ impl Market {
             return (Some((400, Vec::new())), pushed);
         };
         let request = ServerRequest {
+            peer: "here",
             method: request.method,
             target: request.target,
             headers: &request.headers,
@@ -158,5 +161,6 @@ const fn rate(fault: Fault, ppm: u32) -> u32 {
         Fault::Lag | Fault::Disconnects => ppm / 5,
         Fault::Errors | Fault::LostFrames | Fault::LostReplies | Fault::ReorderedFrames => ppm,
         Fault::SlowCancel => ppm * 10,
+        Fault::CrossTrades | Fault::InvalidCalls | Fault::ReorderedReports | Fault::TextErrors => 0,
     }
 }

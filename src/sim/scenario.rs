@@ -265,10 +265,10 @@ fn venue_of(plan: &VenuePlan) -> Venue {
         id: plan.id,
         dialect: "simulated".to_owned(),
         http: format!("http://{}", plan.id),
-        ws: format!("ws://{}/ws", plan.id),
+        ws: Some(format!("ws://{}/ws", plan.id)),
         key_file: None,
         pairs: vec![plan.pair],
-        rules: plan.rules,
+        rules: vec![(plan.pair, plan.rules)],
         paper: Vec::new(),
     }
 }

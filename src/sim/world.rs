@@ -17,7 +17,7 @@ use crate::sim::network::Network;
 use crate::sim::scenario::{FaultRates, Scenario};
 use crate::sim::tally::Tallies;
 use crate::sim::{NodeEnd, Report};
-use crate::venue::{Asked, OrderClient, Setup, StreamNo, registry};
+use crate::venue::{Asked, Framing, OrderClient, Setup, StreamNo, registry};
 
 /// A node, alive or dead, with its disk.
 #[derive(Debug)]
@@ -346,6 +346,7 @@ impl World {
                     venue: venue.id,
                     host: venue.id.to_string(),
                     pairs: venue.pairs.clone(),
+                    framing: Framing::Plain,
                 };
                 Some((venue.id, dialect.order_client(&setup, credentials(plan.id))))
             })

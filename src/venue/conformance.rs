@@ -16,8 +16,8 @@ use crate::venue::registry::VENUES;
 use crate::venue::serving::market::Source;
 use crate::venue::serving::{AccountSettings, ServerSettings};
 use crate::venue::{
-    Asked, Credentials, Dialect, Feed, Heard, OrderClient, Refusal, ReplyError, Server,
-    ServerReply, ServerRequest, Setup, StreamNo, Told,
+    Ask, Asked, Credentials, Dialect, Feed, Framing, Heard, OrderClient, OrdersQuery, Refusal,
+    ReplyError, Server, ServerReply, ServerRequest, Setup, StreamNo, Told,
 };
 
 #[test]
@@ -75,7 +75,7 @@ fn no_bytes_make_a_feed_panic() {
                 // Only a panic would matter here.
                 world
                     .client
-                    .decode_reply(asked, status, &noise, &mut |_| ())
+                    .decode_reply(asked, status, &noise, NOW, &mut |_| ())
                     .ok();
             }
         }
@@ -156,7 +156,12 @@ fn an_order_is_placed_looked_up_and_cancelled() {
             VenueOrderState::Closed
         );
         let orders = world.ask(Asked::Orders, |client, request| {
-            client.orders(OrderId(0), NOW, request);
+            let query = OrdersQuery {
+                from: OrderId(0),
+                about: &[],
+                since: Time::ZERO,
+            };
+            client.orders(&query, NOW, request);
         });
         assert_eq!(orders.unwrap().len(), 2);
     }
@@ -205,9 +210,10 @@ fn unreadable_answers_leave_the_outcome_unknown() {
                 Asked::Cancel(OrderId(1)),
                 Asked::Orders,
             ] {
-                let read = world
-                    .client
-                    .decode_reply(asked, status, body.as_bytes(), &mut |_| ());
+                let read =
+                    world
+                        .client
+                        .decode_reply(asked, status, body.as_bytes(), NOW, &mut |_| ());
                 assert_eq!(
                     read,
                     Err(ReplyError::Unknown),
@@ -250,6 +256,7 @@ impl World {
             venue: "here".parse().unwrap(),
             host: "127.0.0.1:1".to_owned(),
             pairs: vec!["BTC/USD".parse().unwrap()],
+            framing: Framing::Plain,
         };
         let settings = ServerSettings {
             rules: dialect.card().rules,
@@ -268,6 +275,7 @@ impl World {
             seed: 1,
             faults: Vec::new(),
             requests_per_s: 1_000,
+            personality: None,
         };
         Self {
             server: dialect.server(settings).unwrap(),
@@ -300,7 +308,8 @@ impl World {
         self.run(1);
         assert!(self.server.handle_stream(STREAM, "/ws", self.now));
         let mut asked = Vec::new();
-        self.feed.subscribe(&mut |frame| asked.push(frame.to_vec()));
+        self.feed
+            .subscribe(self.now, &mut |ask| asked.extend(frame_of(ask)));
         self.tell(&asked)
     }
 
@@ -308,7 +317,7 @@ impl World {
         let market = self.market();
         let mut asked = Vec::new();
         self.feed
-            .resync(market, &mut |frame| asked.push(frame.to_vec()));
+            .resync(market, self.now, &mut |ask| asked.extend(frame_of(ask)));
         self.tell(&asked)
     }
 
@@ -371,6 +380,7 @@ impl World {
         let request = whole_request(&bytes);
         let reply = self.server.handle_request(
             &ServerRequest {
+                peer: "here",
                 method: request.method,
                 target: request.target,
                 headers: &request.headers,
@@ -384,8 +394,15 @@ impl World {
         };
         let mut told = Vec::new();
         self.client
-            .decode_reply(asked, status, &body, &mut |fact| told.push(fact))?;
+            .decode_reply(asked, status, &body, self.now, &mut |fact| told.push(fact))?;
         Ok(told)
+    }
+}
+
+fn frame_of(ask: Ask<'_>) -> Option<Vec<u8>> {
+    match ask {
+        Ask::Frame(frame) => Some(frame.to_vec()),
+        Ask::Get { .. } => None,
     }
 }
 

@@ -5,6 +5,8 @@ use std::io::Write as _;
 
 use thiserror::Error;
 
+/// How this program names itself to venues.
+pub const USER_AGENT: &str = concat!("expressnet/", env!("CARGO_PKG_VERSION"));
 /// Bytes of the largest body that is read; more is an error.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of the largest head that is read, both ways.

@@ -2,16 +2,20 @@
 //!
 //! ```text
 //! bytes of the feed ── Feed::decode ──▶ Heard (book, order report, lag)
+//!                      Feed::tend ──▶ Ask (frames to send, public documents to get)
 //! Approved order ── OrderClient::place ──▶ request bytes ── reply ──▶ OrderClient::decode_reply
+//!                   OrderClient::follow_up ──▶ what earlier replies made necessary
 //! request bytes ── Server::handle_request ──▶ reply, frames     (rehearsal, tests, simulator)
 //! ```
 
 pub mod exchange;
 pub mod history;
 pub mod http;
+pub mod literal;
 pub mod registry;
 pub mod serving;
 pub mod simulated;
+pub mod socketio;
 
 #[cfg(test)]
 mod conformance;
@@ -27,7 +31,8 @@ use crate::model::market::{BookUpdate, Rules};
 use crate::model::number::Quantity;
 use crate::model::sealed::Approved;
 use crate::model::time::{Span, Time};
-use crate::model::trade::{Filled, OrderReport};
+use crate::model::trade::{Filled, OrderIntent, OrderReport, VenueRef};
+use crate::venue::serving::fault::Fault;
 use crate::venue::serving::{Audit, ServerSettings, SetupError};
 
 /// One exchange dialect. A new exchange is one folder and one line in `registry::VENUES`.
@@ -37,6 +42,11 @@ pub trait Dialect: fmt::Debug + Sync {
 
     /// Returns what the dialect can and cannot do.
     fn card(&self) -> Card;
+
+    /// Returns what the venue demands in one market.
+    fn rules(&self, _pair: Pair) -> Rules {
+        self.card().rules
+    }
 
     /// Makes the public half: it exists in every mode and holds no secret.
     fn feed(&self, setup: &Setup) -> Box<dyn Feed>;
@@ -58,12 +68,39 @@ pub struct Card {
     pub client_order_ids: bool,
     pub private_stream: bool,
     pub reports_engine_lag: bool,
+    /// A key's requests must arrive in the order of their nonces: one is in flight at a time.
+    pub is_serial: bool,
+    /// Books can be had without a stream.
+    pub is_pollable: bool,
     pub depth_levels_max: u16,
     /// A feed without any frame for this long is dead.
     pub silence_max: Span,
     /// Requests an account may send in a second.
     pub requests_per_s: u16,
     pub rules: Rules,
+    pub paths: Paths,
+    /// The faults its served side can have.
+    pub faults: &'static [Fault],
+}
+
+/// Where a dialect's streams are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// Of the WebSocket; `None` where all is polled.
+    pub ws: Option<&'static str>,
+    /// Of the handshake of socket.io 0.x, where that is spoken too.
+    pub socketio: Option<&'static str>,
+}
+
+/// How frames travel on a venue's stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no stream: everything is polled.
+    Polled,
+    #[default]
+    Plain,
+    /// socket.io 0.x over a WebSocket.
+    SocketIo,
 }
 
 /// Where an instance of a dialect lives and what is traded there.
@@ -73,18 +110,20 @@ pub struct Setup {
     /// `Host` of requests, as `host:port`.
     pub host: String,
     pub pairs: Vec<Pair>,
+    pub framing: Framing,
 }
 
 /// The public half of an adapter: turns frames of the feed into what they say.
 pub trait Feed: fmt::Debug + Send {
-    /// Appends the frames to send once the feed is connected, each through one call of `send`.
-    fn subscribe(&mut self, send: &mut dyn FnMut(&[u8]));
+    /// Asks for what is to be heard, once the feed is connected (or polling may begin).
+    fn subscribe(&mut self, now: Time, ask: &mut dyn FnMut(Ask<'_>));
 
-    /// Appends the frames that ask for a fresh snapshot of `market` after a gap.
-    fn resync(&mut self, market: Market, send: &mut dyn FnMut(&[u8]));
+    /// Asks for a fresh snapshot of `market` after a gap.
+    fn resync(&mut self, market: Market, now: Time, ask: &mut dyn FnMut(Ask<'_>));
 
-    /// Appends a heartbeat frame where the venue wants one, and says when to call again.
-    fn heartbeat(&mut self, now: Time, send: &mut dyn FnMut(&[u8])) -> Option<Time>;
+    /// Asks for what is due: heartbeats, polls, answers to what was just decoded. It is called
+    /// after every frame and reply, and at the moment it returned last.
+    fn tend(&mut self, now: Time, ask: &mut dyn FnMut(Ask<'_>)) -> Option<Time>;
 
     /// Decodes one frame and hands every fact in it to `heard`, in order.
     ///
@@ -96,7 +135,36 @@ pub trait Feed: fmt::Debug + Send {
         now: Time,
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError>;
+
+    /// Decodes a public document that was asked for. Status 0 says that there is none: it was
+    /// not sent or its reply was lost.
+    ///
+    /// # Errors
+    /// Nothing of a document that is refused was handed on.
+    fn decode_reply(
+        &mut self,
+        _ticket: Ticket,
+        _status: u16,
+        _body: &[u8],
+        _now: Time,
+        _heard: &mut dyn FnMut(Heard<'_>),
+    ) -> Result<(), DecodeError> {
+        Err(DecodeError::Unknown)
+    }
 }
+
+/// What a feed wants sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask<'a> {
+    /// A text frame on the stream.
+    Frame(&'a [u8]),
+    /// A public document: path and query.
+    Get { ticket: Ticket, target: &'a str },
+}
+
+/// A feed's own number for a document it asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u16);
 
 /// One fact from a feed.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +174,8 @@ pub enum Heard<'a> {
     Order(OrderReport),
     /// How far the venue's engine runs behind.
     EngineLag(Span),
+    /// This frame concerns the account: the trading half reads it.
+    Account,
     /// The venue lives; nothing changed.
     Alive,
 }
@@ -127,13 +197,16 @@ pub enum DecodeError {
 /// The trading half of an adapter: writes whole HTTP/1.1 requests, reads replies.
 ///
 /// Requests are appended to a reused buffer, head and body, ready for a connection that is open.
+/// Where the venue gives orders names of its own, this half keeps the table of names: it reports
+/// orders by ours, and tells each name once, so that it can be made durable.
 pub trait OrderClient: fmt::Debug + Send {
     fn place(&mut self, order: &Approved, now: Time, request: &mut Vec<u8>);
 
+    /// Appends nothing where the venue's name for the order is not known yet.
     fn cancel(&mut self, order: OrderId, market: Market, now: Time, request: &mut Vec<u8>);
 
-    /// Asks for every order of this account with an id at or above `from`, open or closed.
-    fn orders(&mut self, from: OrderId, now: Time, request: &mut Vec<u8>);
+    /// Asks what became of orders.
+    fn orders(&mut self, query: &OrdersQuery<'_>, now: Time, request: &mut Vec<u8>);
 
     /// Asks for free balances and for the rights of the key.
     fn account(&mut self, now: Time, request: &mut Vec<u8>);
@@ -150,8 +223,56 @@ pub trait OrderClient: fmt::Debug + Send {
         asked: Asked,
         status: u16,
         body: &[u8],
+        now: Time,
         told: &mut dyn FnMut(Told),
     ) -> Result<(), ReplyError>;
+
+    /// Takes note that no reply will come.
+    fn handle_lost(&mut self, _asked: Asked, _now: Time) {}
+
+    /// Reads a frame of the private stream.
+    fn handle_frame(&mut self, _frame: &[u8], _now: Time, _told: &mut dyn FnMut(Told)) {}
+
+    /// Appends the next request that earlier replies or frames made necessary, if there is one.
+    fn follow_up(&mut self, _now: Time, _request: &mut Vec<u8>) -> Option<Asked> {
+        None
+    }
+
+    /// Appends the next frame for the stream that earlier replies made necessary.
+    fn follow_frame(&mut self, _now: Time, _frame: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    /// Takes up an order of an earlier run and the venue's name for it.
+    fn adopt(&mut self, _order: &OrderIntent, _reference: VenueRef, _is_ended: bool) {}
+
+    /// Takes note that nonces below this one may have been used by an earlier run.
+    fn resume_nonces(&mut self, _used_below: u64) {}
+
+    /// Returns up to where nonces should be reserved durably, when that is needed.
+    fn nonces_wanted(&self, _now: Time) -> Option<u64> {
+        None
+    }
+
+    /// Nonces below this one are reserved: the next run will use none of them.
+    fn grant_nonces(&mut self, _below: u64) {}
+
+    /// Returns false while no request can be written, for want of nonces.
+    fn is_ready(&self) -> bool {
+        true
+    }
+}
+
+/// Which orders a list is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub struct OrdersQuery<'a> {
+    /// Every order with an id at or above this one, where the venue knows our ids.
+    pub from: OrderId,
+    /// The orders whose fate is unknown. A quantity of zero says that not even that is known: any
+    /// order of that market and side which nobody else is may be it.
+    pub about: &'a [OrderIntent],
+    /// None of them was sent before.
+    pub since: Time,
 }
 
 /// What a request asked.
@@ -159,8 +280,14 @@ pub trait OrderClient: fmt::Debug + Send {
 pub enum Asked {
     Place(OrderId),
     Cancel(OrderId),
+    /// What an order has traded, and at which prices.
+    Fills(OrderId),
     Orders,
     Account,
+    /// A way into the private stream.
+    Entry,
+    /// A public document of the feed.
+    Public(Ticket),
 }
 
 /// One fact from a reply.
@@ -177,6 +304,15 @@ pub enum Told {
         may_trade: bool,
         may_withdraw: bool,
     },
+    /// The venue's own name for an order of ours.
+    Named {
+        order: OrderId,
+        reference: VenueRef,
+    },
+    /// More than one order at the venue may be this one: nobody acts before its owner does.
+    Ambiguous(OrderId),
+    /// The answer goes on in follow-ups.
+    More,
     /// The list of orders or balances is complete.
     End,
 }
@@ -269,6 +405,8 @@ pub struct StreamNo(pub u64);
 /// An HTTP request as a served dialect sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerRequest<'a> {
+    /// Where it comes from: an address without a port.
+    pub peer: &'a str,
     pub method: &'a str,
     /// Path and query.
     pub target: &'a str,

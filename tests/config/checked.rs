@@ -61,7 +61,7 @@ fn what_the_file_says_arrives_unchanged() {
         config.offer.methods.to_string(),
         "SEPA|OKPAY|PAYPAL|DWOLLA|ACH"
     );
-    assert_eq!(config.venues[0].rules.taker_fee_ppm, 2_000);
+    assert_eq!(config.venues[0].rules[0].1.taker_fee_ppm, 2_000);
     assert_eq!(
         config.venues[0].paper[0],
         (Currency::BTC, Quantity::whole(10))

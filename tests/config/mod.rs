@@ -3,24 +3,12 @@
 mod checked;
 mod examples;
 
-use expressnet::config::checked::{Config, Known, KnownDialect, Loaded};
+use expressnet::config::checked::{Config, Known, Loaded};
 use expressnet::config::fault::ConfigFaults;
-use expressnet::model::market::{FeeIn, Rules};
-use expressnet::model::number::{Price, Quantity};
-
-const DIALECTS: &[KnownDialect] = &[KnownDialect {
-    name: "simulated",
-    rules: Rules {
-        tick: Price(1_000_000),
-        lot: Quantity(1),
-        quantity_min: Quantity(1_000_000),
-        taker_fee_ppm: 2_000,
-        fee_in: FeeIn::Received,
-    },
-}];
+use expressnet::venue::registry;
 
 const KNOWN: Known<'_> = Known {
-    dialects: DIALECTS,
+    dialects: registry::VENUES,
     cores: 4,
 };
 

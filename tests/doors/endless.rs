@@ -11,7 +11,7 @@ use expressnet::model::ids::{OrderId, RequestNo};
 use expressnet::model::instrument::VenueId;
 use expressnet::node::input::Outcome;
 use expressnet::shell::VenueSink;
-use expressnet::shell::feed::{self, FeedSettings};
+use expressnet::shell::feed::{self, FeedSettings, Stream};
 use expressnet::shell::orders;
 use expressnet::shell::ticks::read_ticks;
 use expressnet::venue::Asked;
@@ -36,7 +36,7 @@ fn a_frame_of_a_gigabyte_ends_the_stream_and_the_feed_comes_back() {
         let sink = Rc::new(Counting::default());
         let settings = FeedSettings {
             venue: venue(),
-            ws: format!("ws://{address}/ws"),
+            stream: Stream::Plain(format!("ws://{address}/ws")),
             seed: 1,
         };
         let _feed = feed::start(settings, Rc::clone(&sink) as Rc<dyn VenueSink>);
@@ -73,7 +73,7 @@ fn a_reply_of_a_gigabyte_is_lost_and_the_next_one_is_heard() {
         let address = listener.local_addr().unwrap();
         let sink = Rc::new(Counting::default());
         let shared = Rc::clone(&sink) as Rc<dyn VenueSink>;
-        let orders = orders::start(venue(), &format!("http://{address}"), shared).unwrap();
+        let orders = orders::start(venue(), &format!("http://{address}"), true, shared).unwrap();
         let request = b"POST /order HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
         let ask = |number: u64| {
             let asked = Asked::Place(OrderId(number));

@@ -17,7 +17,7 @@ use expressnet::node::input::Command;
 use expressnet::venue::history::TickReader;
 use expressnet::venue::http::{parse_request, parse_response};
 use expressnet::venue::registry::find;
-use expressnet::venue::{Asked, Credentials, Setup};
+use expressnet::venue::{Asked, Credentials, Framing, Setup};
 use expressnet::wire::link::Link;
 use expressnet::wire::message::{Message, Quote};
 
@@ -123,6 +123,7 @@ fn what_a_venue_answers_and_streams() {
         venue: market().venue,
         host: "localhost".to_owned(),
         pairs: vec![market().pair],
+        framing: Framing::Plain,
     };
     let key = Credentials {
         key: "key".to_owned(),
@@ -131,7 +132,9 @@ fn what_a_venue_answers_and_streams() {
     let mut client = dialect.order_client(&setup, key);
     for (asked, body) in replies {
         sweep("reply", &[body.into_bytes()], |bytes| {
-            client.decode_reply(asked, 200, bytes, &mut |_| ()).is_ok()
+            client
+                .decode_reply(asked, 200, bytes, Time(0), &mut |_| ())
+                .is_ok()
         });
     }
     let frames = [

@@ -19,7 +19,7 @@ use expressnet::node::input::{Command, Input, Outcome};
 use expressnet::node::output::{Outbox, Output};
 use expressnet::node::{Me, Node};
 use expressnet::sim::scenario::{PAIR, Topology, node_id, standard};
-use expressnet::venue::{Asked, Credentials, OrderClient, Setup, http, registry};
+use expressnet::venue::{Asked, Credentials, Framing, OrderClient, Setup, http, registry};
 use expressnet::wire::link::{Heard, Link};
 use expressnet::wire::message::{Message, Quote};
 
@@ -102,7 +102,7 @@ impl<P: Probe> Leader<P> {
         let scenario = standard(1, 3, Topology::Mesh, 1);
         let plan = &scenario.nodes[0];
         let mut config = plan.config.clone();
-        config.venues[0].rules = RULES;
+        config.venues[0].rules[0].1 = RULES;
         config.execution.transfers.clear();
         config.risk.day_notional_max = vec![(Currency::USD, Quantity::whole(1_000_000_000))];
         config.risk.orders_per_s = 10_000;
@@ -112,6 +112,7 @@ impl<P: Probe> Leader<P> {
             venue: alpha,
             host: alpha.to_string(),
             pairs: vec![PAIR],
+            framing: Framing::Plain,
         };
         let credentials = Credentials {
             key: "key".to_owned(),
@@ -544,6 +545,7 @@ fn answer_of(asked: Asked, request: &[u8]) -> String {
         Asked::Account => return ACCOUNT.to_owned(),
         Asked::Orders => return r#"{"orders":[],"end":true}"#.to_owned(),
         Asked::Cancel(id) => panic!("order {id} rests"),
+        Asked::Fills(_) | Asked::Entry | Asked::Public(_) => panic!("not of this dialect"),
     };
     let request = http::parse_request(request, http::BODY_BYTES_MAX);
     let body = request.unwrap().unwrap().body.to_vec();

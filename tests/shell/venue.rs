@@ -18,7 +18,7 @@ use expressnet::model::trade::VenueOrderState;
 use expressnet::node::input::Outcome;
 use expressnet::shell::VenueSink;
 use expressnet::shell::clock::Clock;
-use expressnet::shell::feed::{self, FeedHandle, FeedSettings};
+use expressnet::shell::feed::{self, FeedHandle, FeedSettings, Stream};
 use expressnet::shell::orders::{self, OrdersHandle};
 use expressnet::shell::ticks::read_ticks;
 use expressnet::shell::venue_server::{Served, serve};
@@ -30,7 +30,8 @@ use expressnet::venue::serving::{AccountSettings, ServerSettings};
 use expressnet::venue::simulated::RULES;
 use expressnet::venue::simulated::server::SimulatedServer;
 use expressnet::venue::{
-    Asked, Credentials, Feed, Heard, OrderClient, Refusal, ReplyError, Server, Setup, Told,
+    Ask, Asked, Credentials, Feed, Framing, Heard, OrderClient, OrdersQuery, Refusal, ReplyError,
+    Server, Setup, Told,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -46,19 +47,21 @@ fn an_order_goes_out_shows_on_the_feed_and_is_looked_up() {
         world
             .client
             .login(NOW, &mut |frame| world.feed_handle.send(frame));
-        world
-            .feed
-            .subscribe(&mut |frame| world.feed_handle.send(frame));
+        world.feed.subscribe(NOW, &mut |ask| {
+            if let Ask::Frame(frame) = ask {
+                world.feed_handle.send(frame);
+            }
+        });
         let bids = world.next_heard(|heard| match heard {
             Heard::Book(update) => Some(update.bids.len()),
-            Heard::Order(_) | Heard::EngineLag(_) | Heard::Alive => None,
+            Heard::Order(_) | Heard::EngineLag(_) | Heard::Account | Heard::Alive => None,
         });
         assert_eq!(bids.await, 10);
         let told = world.place(7, 1, 90).await.unwrap();
         assert_eq!(state(&told), VenueOrderState::Open);
         let reported = world.next_heard(|heard| match heard {
             Heard::Order(report) => Some(*report),
-            Heard::Book(_) | Heard::EngineLag(_) | Heard::Alive => None,
+            Heard::Book(_) | Heard::EngineLag(_) | Heard::Account | Heard::Alive => None,
         });
         let reported = reported.await;
         assert_eq!(reported.id, Some(OrderId(7)));
@@ -108,9 +111,11 @@ fn a_disconnected_feed_comes_back() {
     local(async {
         let mut world = World::new(vec![(Fault::Disconnects, 1_000_000)]).await;
         assert!(matches!(world.next().await, Event::Up));
-        world
-            .feed
-            .subscribe(&mut |frame| world.feed_handle.send(frame));
+        world.feed.subscribe(NOW, &mut |ask| {
+            if let Ask::Frame(frame) = ask {
+                world.feed_handle.send(frame);
+            }
+        });
         loop {
             if matches!(world.next().await, Event::Down) {
                 break;
@@ -175,14 +180,14 @@ fn where_nobody_listens_nothing_was_sent() {
         let address = free.local_addr().unwrap();
         drop(free);
         let (sink, mut events) = Recorder::record();
-        let handle = orders::start(venue(), &format!("http://{address}"), sink).unwrap();
+        let handle = orders::start(venue(), &format!("http://{address}"), true, sink).unwrap();
         let request = b"POST /order HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n".to_vec();
         for asked in [Asked::Place(OrderId(1)), Asked::Account] {
             handle.send(RequestNo(1), asked, request.clone()).unwrap();
             let event = timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
             assert!(matches!(event, Event::NotSent), "{event:?}");
         }
-        assert!(orders::start(venue(), "https://h:1", Recorder::record().0).is_err());
+        assert!(orders::start(venue(), "https://h:1", true, Recorder::record().0).is_err());
     });
 }
 
@@ -192,7 +197,7 @@ fn a_silent_or_babbling_venue_loses_replies() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sink, mut events) = Recorder::record();
-        let handle = orders::start(venue(), &format!("http://{address}"), sink).unwrap();
+        let handle = orders::start(venue(), &format!("http://{address}"), true, sink).unwrap();
         let babble = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n".to_vec();
         for answer in [Vec::new(), b"nonsense\r\n\r\n".to_vec(), babble] {
             let request = b"POST /order HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n".to_vec();
@@ -242,12 +247,14 @@ fn recorded_ticks_are_served() {
         let market = (pair, Source::History { ticks, settings });
         let mut world = World::with_market(market, Vec::new()).await;
         assert!(matches!(world.next().await, Event::Up));
-        world
-            .feed
-            .subscribe(&mut |frame| world.feed_handle.send(frame));
+        world.feed.subscribe(NOW, &mut |ask| {
+            if let Ask::Frame(frame) = ask {
+                world.feed_handle.send(frame);
+            }
+        });
         let best = world.next_heard(|heard| match heard {
             Heard::Book(update) => update.asks.first().copied(),
-            Heard::Order(_) | Heard::EngineLag(_) | Heard::Alive => None,
+            Heard::Order(_) | Heard::EngineLag(_) | Heard::Account | Heard::Alive => None,
         });
         let best = best.await;
         assert!(best.price > Price::whole(50) && best.price < Price::whole(60));
@@ -294,6 +301,12 @@ fn two_histories_of_one_origin_cross_each_other() {
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
+const EVERY_ORDER: OrdersQuery<'_> = OrdersQuery {
+    from: OrderId(0),
+    about: &[],
+    since: Time::ZERO,
+};
+
 const NOW: Time = Time(1_700_000_000_000_000_000);
 
 #[derive(Debug)]
@@ -370,11 +383,12 @@ impl World {
             venue: venue(),
             host: address.to_string(),
             pairs: vec![pair],
+            framing: Framing::Plain,
         };
         let (feed_sink, feed_events) = Recorder::record();
         let feed_settings = FeedSettings {
             venue: venue(),
-            ws: format!("ws://{address}/ws"),
+            stream: Stream::Plain(format!("ws://{address}/ws")),
             seed: 1,
         };
         let (orders_sink, replies) = Recorder::record();
@@ -384,7 +398,8 @@ impl World {
             feed_handle: feed::start(feed_settings, feed_sink),
             feed_events,
             client: dialect.order_client(&setup, credentials("secret")),
-            orders: orders::start(venue(), &format!("http://{address}"), orders_sink).unwrap(),
+            orders: orders::start(venue(), &format!("http://{address}"), true, orders_sink)
+                .unwrap(),
             replies,
             setup,
             told: RefCell::new(0),
@@ -430,9 +445,10 @@ impl World {
         let mut bytes = Vec::new();
         match asked {
             Asked::Cancel(id) => self.client.cancel(id, self.market(), NOW, &mut bytes),
-            Asked::Orders => self.client.orders(OrderId(0), NOW, &mut bytes),
+            Asked::Orders => self.client.orders(&EVERY_ORDER, NOW, &mut bytes),
             Asked::Account => self.client.account(NOW, &mut bytes),
             Asked::Place(_) => unreachable!("place has its own helper"),
+            Asked::Fills(_) | Asked::Entry | Asked::Public(_) => unreachable!("not asked here"),
         }
         self.send(asked, bytes).await
     }
@@ -450,7 +466,7 @@ impl World {
         };
         let mut told = Vec::new();
         self.client
-            .decode_reply(asked, status, &body, &mut |fact| told.push(fact))?;
+            .decode_reply(asked, status, &body, NOW, &mut |fact| told.push(fact))?;
         Ok(told)
     }
 
@@ -491,6 +507,7 @@ fn settings_of(market: (Pair, Source), faults: Vec<(Fault, u32)>) -> ServerSetti
         seed: 1,
         faults,
         requests_per_s: 200,
+        personality: None,
     }
 }
 

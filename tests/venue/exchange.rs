@@ -9,7 +9,7 @@ use expressnet::model::random::Random;
 use expressnet::model::time::Time;
 use expressnet::model::trade::VenueOrderState;
 use expressnet::venue::exchange::{
-    AccountNo, Exchange, NoSuchOrder, PlaceError, Placement, Settings, TransferError,
+    AccountNo, Exchange, Money, NoSuchOrder, PlaceError, Placement, Settings, TransferError,
 };
 
 #[test]
@@ -196,6 +196,7 @@ impl World {
         let mut exchange = Exchange::new(Settings {
             rules,
             maker_fee_ppm: 1_000,
+            money: Money::default(),
         });
         assert!(exchange.open_market(pair()));
         let mut accounts = Vec::new();

@@ -18,8 +18,8 @@ use expressnet::venue::serving::{AccountSettings, ServerSettings};
 use expressnet::venue::simulated::server::SimulatedServer;
 use expressnet::venue::simulated::{REQUESTS_PER_S, RULES};
 use expressnet::venue::{
-    Asked, Credentials, OrderClient, Refusal, ReplyError, Server, ServerReply, ServerRequest,
-    Setup, StreamNo, Told,
+    Asked, Credentials, Framing, OrderClient, OrdersQuery, Refusal, ReplyError, Server,
+    ServerReply, ServerRequest, Setup, StreamNo, Told,
 };
 
 #[test]
@@ -240,6 +240,7 @@ impl Customer {
             venue: "here".parse().unwrap(),
             host: "h:1".to_owned(),
             pairs: vec![pair()],
+            framing: Framing::Plain,
         };
         let mut settings = settings(seed, flow());
         settings.accounts.push(AccountSettings {
@@ -279,9 +280,18 @@ impl Customer {
         let mut bytes = Vec::new();
         match asked {
             Asked::Cancel(id) => self.client.cancel(id, market(), now, &mut bytes),
-            Asked::Orders => self.client.orders(OrderId(0), now, &mut bytes),
+            Asked::Orders => self.client.orders(
+                &OrdersQuery {
+                    from: OrderId(0),
+                    about: &[],
+                    since: Time::ZERO,
+                },
+                now,
+                &mut bytes,
+            ),
             Asked::Account => self.client.account(now, &mut bytes),
             Asked::Place(_) => unreachable!("place has its own helper"),
+            Asked::Fills(_) | Asked::Entry | Asked::Public(_) => unreachable!("not asked here"),
         }
         self.send(asked, &bytes, now)
     }
@@ -289,6 +299,7 @@ impl Customer {
     fn send(&mut self, asked: Asked, bytes: &[u8], now: Time) -> Result<Vec<Told>, ReplyError> {
         let request = whole_request(bytes);
         let served = ServerRequest {
+            peer: "here",
             method: request.method,
             target: request.target,
             headers: &request.headers,
@@ -300,7 +311,7 @@ impl Customer {
         };
         let mut told = Vec::new();
         self.client
-            .decode_reply(asked, status, &body, &mut |fact| told.push(fact))?;
+            .decode_reply(asked, status, &body, now, &mut |fact| told.push(fact))?;
         Ok(told)
     }
 }
@@ -348,6 +359,7 @@ fn settings(seed: u64, source: Source) -> ServerSettings {
         seed,
         faults: Vec::new(),
         requests_per_s: REQUESTS_PER_S,
+        personality: None,
     }
 }
 

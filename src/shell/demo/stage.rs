@@ -22,9 +22,9 @@ use crate::shell::driver::Driver;
 use crate::shell::identity::{Identity, OwnerSource};
 use crate::shell::private_file;
 use crate::shell::venue_server::{self, Served};
-use crate::venue::Credentials;
 use crate::venue::serving::market::Source;
 use crate::venue::serving::{AccountSettings, Audit, ServerSettings};
+use crate::venue::{Credentials, registry};
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -166,6 +166,7 @@ fn server_settings(script: &Script, index: usize, seed: u64, begins: Time) -> Se
         seed,
         faults: Vec::new(),
         requests_per_s: part.dialect.card().requests_per_s,
+        personality: None,
     }
 }
 
@@ -197,9 +198,8 @@ fn write_home(folder: &Path, home: &Path, role: Role, script: &Script) -> Result
 
 fn start(role: Role, home: PathBuf, text: &str, seed: u64) -> Result<Rc<Driver>, DemoError> {
     let name = role.name;
-    let dialects = boot::dialects();
     let known = Known {
-        dialects: &dialects,
+        dialects: registry::VENUES,
         cores: 4,
     };
     let mut config =

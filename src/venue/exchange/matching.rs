@@ -1,11 +1,12 @@
 //! How two orders trade: what is held, what is paid, what is charged.
 
 use crate::model::currency::Currency;
+use crate::model::instrument::Pair;
 use crate::model::market::{FeeIn, Level, Rules, Side};
-use crate::model::number::Quantity;
+use crate::model::number::{Price, Quantity};
 use crate::model::time::Time;
 use crate::model::trade::Filled;
-use crate::venue::exchange::{AccountNo, Exchange, Order, OrderNo, PlaceError, account_mut};
+use crate::venue::exchange::{AccountNo, Exchange, Fill, Order, OrderNo, PlaceError, account_mut};
 
 /// Whether an order came in or was resting when it was executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ struct Execution {
     quantity: Quantity,
     total: Quantity,
     role: Role,
+    price: Price,
+    at: Time,
 }
 
 impl Exchange {
@@ -40,7 +43,7 @@ impl Exchange {
         match order.side {
             Side::Ask => order.remaining,
             Side::Bid => {
-                let total = order.limit.total_ceil(order.remaining);
+                let total = self.money_ceil(order.pair, order.limit.total_ceil(order.remaining));
                 if self.settings.rules.fee_in == FeeIn::Received || self.is_house(order.account) {
                     return total;
                 }
@@ -81,11 +84,14 @@ impl Exchange {
     }
 
     fn trade(&mut self, taker: &Order, maker: &Order, quantity: Quantity, now: Time) {
-        let total = maker.limit.total_floor(quantity);
+        let step = self.settings.money.step(maker.pair.quote);
+        let total = maker.limit.total_floor(quantity).floor_to(step);
         let execution = |role| Execution {
             quantity,
             total,
             role,
+            price: maker.limit,
+            at: now,
         };
         if let Some(ladders) = self.markets.get_mut(&maker.pair) {
             let is_last = maker.remaining == quantity;
@@ -111,12 +117,13 @@ impl Exchange {
             quantity,
             total,
             role,
+            ..
         } = execution;
-        let fee = self.fee_added(&mut order, execution);
         let received = match order.side {
             Side::Bid => quantity,
             Side::Ask => total,
         };
+        let fee = self.fee_added(&mut order, execution);
         let mut spent = match order.side {
             Side::Bid => total,
             Side::Ask => quantity,
@@ -152,9 +159,34 @@ impl Exchange {
         }
         self.orders.insert(no, order);
         self.touch(&order);
+        self.note_fill(&order, execution, fee);
         if order.remaining.is_zero() && role == Role::Maker {
             self.close(no);
         }
+    }
+
+    /// The house's own part is of no interest to anybody.
+    fn note_fill(&mut self, order: &Order, execution: Execution, fee: Quantity) {
+        if order.id.is_none() {
+            return;
+        }
+        self.fills.push(Fill {
+            order: order.no,
+            account: order.account,
+            trade: self.trades_made,
+            at: execution.at,
+            pair: order.pair,
+            side: order.side,
+            is_maker: execution.role == Role::Maker,
+            price: execution.price,
+            quantity: execution.quantity,
+            total: execution.total,
+            fee,
+        });
+    }
+
+    fn money_ceil(&self, pair: Pair, amount: Quantity) -> Quantity {
+        ceil_to(amount, self.settings.money.step(pair.quote))
     }
 
     fn fee_added(&self, order: &mut Order, execution: Execution) -> Quantity {
@@ -169,6 +201,13 @@ impl Exchange {
                 execution.total
             }
         };
+        if self.settings.money.fee_per_trade {
+            let step = self
+                .settings
+                .money
+                .step(fee_currency(&self.settings.rules, order));
+            return ceil_to(amount.ppm_ceil(ppm), step).min(amount);
+        }
         order.fee_weight += i128::from(amount.0) * i128::from(ppm);
         Quantity(fee_of(order.fee_weight)).less(order.filled.fee)
     }
@@ -201,6 +240,11 @@ fn fee_currency(rules: &Rules, order: &Order) -> Currency {
         FeeIn::Received => received_currency(order),
         FeeIn::Quote => order.pair.quote,
     }
+}
+
+fn ceil_to(amount: Quantity, step: Quantity) -> Quantity {
+    let above = amount.saturating_add(Quantity((step.0 - 1).max(0)));
+    above.floor_to(step)
 }
 
 fn fee_of(weight: i128) -> i64 {

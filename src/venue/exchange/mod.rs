@@ -6,8 +6,8 @@
 //! ```
 //! Every unit that was credited is at every instant in a balance, held by an order, or earned as a
 //! fee: `imbalance` tells where that fails. Two accounts trade at the resting order's price; the
-//! total is rounded down to 1e-8, the same amount for both sides. Fees are rounded up over the
-//! life of an order, not per execution.
+//! total is rounded down to the quote currency's smallest amount, the same for both sides. Fees are
+//! rounded up, over the life of an order or for each execution, as the venue does it.
 //!
 //! Where an order would meet a resting order of its own account, what is left of the incoming
 //! order is closed and the resting one stays.
@@ -37,6 +37,24 @@ pub struct Settings {
     pub rules: Rules,
     /// Taken from the order that was resting.
     pub maker_fee_ppm: u32,
+    pub money: Money,
+}
+
+/// How a venue counts money.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Money {
+    /// The smallest amount of a currency, where that is not 1e-8.
+    pub steps: &'static [(Currency, Quantity)],
+    /// Whether a fee is rounded up for each execution instead of once for an order.
+    pub fee_per_trade: bool,
+}
+
+impl Money {
+    /// Returns the smallest amount of a currency.
+    pub fn step(&self, currency: Currency) -> Quantity {
+        let known = self.steps.iter().find(|(known, _)| *known == currency);
+        known.map_or(Quantity(1), |(_, step)| *step)
+    }
 }
 
 impl Settings {
@@ -100,6 +118,23 @@ pub struct Trade {
     pub taker: Side,
 }
 
+/// One side's part of an execution, as its account's ledger shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fill {
+    pub order: OrderNo,
+    pub account: AccountNo,
+    /// The number of the [`Trade`].
+    pub trade: u64,
+    pub at: Time,
+    pub pair: Pair,
+    pub side: Side,
+    pub is_maker: bool,
+    pub price: Price,
+    pub quantity: Quantity,
+    pub total: Quantity,
+    pub fee: Quantity,
+}
+
 /// Levels that changed since they were last drained, best first; quantity zero removes one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -151,6 +186,7 @@ pub struct Exchange {
     /// Credited less debited.
     issued: BTreeMap<Currency, i128>,
     touched: Vec<OrderNo>,
+    fills: Vec<Fill>,
     orders_made: u64,
     trades_made: u64,
     duplicates: u64,
@@ -166,6 +202,7 @@ impl Exchange {
             fees: BTreeMap::new(),
             issued: BTreeMap::new(),
             touched: Vec::new(),
+            fills: Vec::new(),
             orders_made: 0,
             trades_made: 0,
             duplicates: 0,
@@ -404,6 +441,11 @@ impl Exchange {
                 touched(order);
             }
         }
+    }
+
+    /// Hands out what customers' orders traded since the last call, oldest first.
+    pub fn drain_fills(&mut self) -> std::vec::Drain<'_, Fill> {
+        self.fills.drain(..)
     }
 
     /// Returns a currency whose balances and fees do not add up to what was issued, if any.

@@ -11,8 +11,12 @@ use crate::model::random::Random;
 pub enum Fault {
     /// A stream is closed instead of being sent a frame.
     Disconnects,
+    /// A trade is shown a second time in another currency, as it is to the other party.
+    CrossTrades,
     /// A request is answered 502; half of them were done.
     Errors,
+    /// A request is refused as an invalid call although it is none; nothing was done.
+    InvalidCalls,
     /// The engine falls behind for some seconds: orders queue and lag frames tell.
     Lag,
     /// A book frame is not sent.
@@ -21,27 +25,36 @@ pub enum Fault {
     LostReplies,
     /// A book frame is sent behind the next one.
     ReorderedFrames,
+    /// News of an order come before the reply that names it, or well behind it.
+    ReorderedReports,
     /// A cancel takes effect only after a while.
     SlowCancel,
+    /// A request is answered with a line of plain text and status 200; half of them were done.
+    TextErrors,
 }
 
 /// The text names no fault.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error(
-    "a fault is disconnects, errors, lag, lost-frames, lost-replies, reordered-frames or slow-cancel"
+    "a fault is cross-trades, disconnects, errors, invalid-calls, lag, lost-frames, lost-replies, \
+     reordered-frames, reordered-reports, slow-cancel or text-errors"
 )]
 pub struct FaultError;
 
 impl Fault {
     /// Every fault with its name.
-    pub const ALL: [(Self, &'static str); 7] = [
+    pub const ALL: [(Self, &'static str); 11] = [
+        (Self::CrossTrades, "cross-trades"),
         (Self::Disconnects, "disconnects"),
         (Self::Errors, "errors"),
+        (Self::InvalidCalls, "invalid-calls"),
         (Self::Lag, "lag"),
         (Self::LostFrames, "lost-frames"),
         (Self::LostReplies, "lost-replies"),
         (Self::ReorderedFrames, "reordered-frames"),
+        (Self::ReorderedReports, "reordered-reports"),
         (Self::SlowCancel, "slow-cancel"),
+        (Self::TextErrors, "text-errors"),
     ];
     /// How often a fault strikes where no rate is given: twice in a hundred chances.
     pub const PPM_DEFAULT: u32 = 20_000;
@@ -95,20 +108,26 @@ impl Faults {
         &mut self.random
     }
 
-    pub fn counts(&self) -> Vec<(&'static str, u64)> {
-        let names = Fault::ALL.iter().map(|(_, name)| *name);
-        names.zip(self.rows.iter().map(|row| row.count)).collect()
+    /// Returns how often each of the named faults struck.
+    pub fn counts(&self, of: &[Fault]) -> Vec<(&'static str, u64)> {
+        let all = Fault::ALL.iter().zip(&self.rows);
+        let known = all.filter(|((fault, _), _)| of.contains(fault));
+        known.map(|((_, name), row)| (*name, row.count)).collect()
     }
 
     fn row_mut(&mut self, fault: Fault) -> &mut Row {
         let index = match fault {
-            Fault::Disconnects => 0,
-            Fault::Errors => 1,
-            Fault::Lag => 2,
-            Fault::LostFrames => 3,
-            Fault::LostReplies => 4,
-            Fault::ReorderedFrames => 5,
-            Fault::SlowCancel => 6,
+            Fault::CrossTrades => 0,
+            Fault::Disconnects => 1,
+            Fault::Errors => 2,
+            Fault::InvalidCalls => 3,
+            Fault::Lag => 4,
+            Fault::LostFrames => 5,
+            Fault::LostReplies => 6,
+            Fault::ReorderedFrames => 7,
+            Fault::ReorderedReports => 8,
+            Fault::SlowCancel => 9,
+            Fault::TextErrors => 10,
         };
         &mut self.rows[index]
     }
@@ -126,7 +145,8 @@ mod tests {
             assert!(!faults.strikes(fault));
             faults.set(fault, 1_000_000);
             assert!(faults.strikes(fault));
-            assert_eq!(faults.counts()[index], (name, 1));
+            let all = Fault::ALL.map(|(fault, _)| fault);
+            assert_eq!(faults.counts(&all)[index], (name, 1));
         }
         assert_eq!("fire".parse::<Fault>(), Err(FaultError));
     }

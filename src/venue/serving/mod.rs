@@ -29,6 +29,8 @@ pub struct ServerSettings {
     pub faults: Vec<(Fault, u32)>,
     /// Requests of one key in a second.
     pub requests_per_s: u16,
+    /// A named set of habits of one venue at one time; the dialect knows which there are.
+    pub personality: Option<String>,
 }
 
 /// One customer of a served venue.
@@ -72,6 +74,8 @@ pub struct OrderAudit {
 pub enum SetupError {
     #[error("market {0} is named twice, or there are too many")]
     Market(Pair),
+    #[error("personality `{found}` is unknown here; known: {known}")]
+    Personality { found: String, known: &'static str },
     #[error("two accounts have the key `{0}`")]
     KeyTwice(String),
     #[error("there are too many accounts")]

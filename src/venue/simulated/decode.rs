@@ -12,7 +12,7 @@ use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderReport};
 use crate::venue::simulated::DEPTH_LEVELS_MAX;
 use crate::venue::simulated::message::{Book, BookKind, Frame, Operation, OrderRow, json_of};
-use crate::venue::{DecodeError, Feed, Heard, Setup};
+use crate::venue::{Ask, DecodeError, Feed, Heard, Setup};
 
 /// Decodes the frames of one simulated venue.
 #[derive(Debug)]
@@ -160,18 +160,18 @@ impl SimulatedFeed {
 }
 
 impl Feed for SimulatedFeed {
-    fn subscribe(&mut self, send: &mut dyn FnMut(&[u8])) {
+    fn subscribe(&mut self, _now: Time, ask: &mut dyn FnMut(Ask<'_>)) {
         let pairs = self.markets.iter().map(|(text, _)| text.clone()).collect();
-        send(&json_of(&Operation::Subscribe { pairs }));
+        ask(Ask::Frame(&json_of(&Operation::Subscribe { pairs })));
     }
 
-    fn resync(&mut self, market: Market, send: &mut dyn FnMut(&[u8])) {
+    fn resync(&mut self, market: Market, _now: Time, ask: &mut dyn FnMut(Ask<'_>)) {
         let pair = market.pair.to_string();
-        send(&json_of(&Operation::Resync { pair }));
+        ask(Ask::Frame(&json_of(&Operation::Resync { pair })));
     }
 
     /// The venue sends the heartbeat; none is owed to it.
-    fn heartbeat(&mut self, _now: Time, _send: &mut dyn FnMut(&[u8])) -> Option<Time> {
+    fn tend(&mut self, _now: Time, _ask: &mut dyn FnMut(Ask<'_>)) -> Option<Time> {
         None
     }
 
@@ -350,6 +350,7 @@ impl<'a> Scanner<'a> {
 mod tests {
     use super::*;
     use crate::model::random::Random;
+    use crate::venue::Framing;
 
     const DELTA: &str = r#"{"ch":"book","pair":"BTC/USD","kind":"delta","prev":6,"seq":7,"ts":"9","lag_us":2,"bids":[["100.5","1.25"],["100","0"]],"asks":[]}"#;
 
@@ -358,6 +359,7 @@ mod tests {
             venue: "sim".parse().unwrap(),
             host: "h".to_owned(),
             pairs: vec!["BTC/USD".parse().unwrap()],
+            framing: Framing::Plain,
         })
     }
 

@@ -17,11 +17,12 @@ pub mod server;
 use crate::model::market::{FeeIn, Rules};
 use crate::model::number::{Price, Quantity};
 use crate::model::time::Span;
+use crate::venue::serving::fault::Fault;
 use crate::venue::serving::{ServerSettings, SetupError};
 use crate::venue::simulated::decode::SimulatedFeed;
 use crate::venue::simulated::order::SimulatedOrders;
 use crate::venue::simulated::server::SimulatedServer;
-use crate::venue::{Card, Credentials, Dialect, Feed, OrderClient, Server, Setup};
+use crate::venue::{Card, Credentials, Dialect, Feed, OrderClient, Paths, Server, Setup};
 
 /// The dialect `simulated`.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,17 @@ pub const RULES: Rules = Rules {
     fee_in: FeeIn::Received,
 };
 
+/// What a simulated venue can have.
+pub const FAULTS: [Fault; 7] = [
+    Fault::Disconnects,
+    Fault::Errors,
+    Fault::Lag,
+    Fault::LostFrames,
+    Fault::LostReplies,
+    Fault::ReorderedFrames,
+    Fault::SlowCancel,
+];
+
 impl Dialect for Simulated {
     fn name(&self) -> &'static str {
         "simulated"
@@ -52,10 +64,17 @@ impl Dialect for Simulated {
             client_order_ids: true,
             private_stream: true,
             reports_engine_lag: true,
+            is_serial: false,
+            is_pollable: false,
             depth_levels_max: DEPTH_LEVELS_MAX,
             silence_max: Span::secs(5),
             requests_per_s: REQUESTS_PER_S,
             rules: RULES,
+            paths: Paths {
+                ws: Some("/ws"),
+                socketio: None,
+            },
+            faults: &FAULTS,
         }
     }
 

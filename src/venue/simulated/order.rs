@@ -18,7 +18,7 @@ use crate::venue::simulated::message::{
     Account, Cancel, Many, One, Operation, OrderRow, OrdersFrom, Place, Refused, json_of,
     refusal_of_word,
 };
-use crate::venue::{Asked, Credentials, OrderClient, ReplyError, Setup, Told};
+use crate::venue::{Asked, Credentials, OrderClient, OrdersQuery, ReplyError, Setup, Told};
 
 /// Writes requests of one account and reads what comes back.
 pub struct SimulatedOrders {
@@ -159,9 +159,9 @@ impl OrderClient for SimulatedOrders {
     }
 
     /// The venue lists at most 1,000 orders by id; without `Told::End`, ask again behind the last.
-    fn orders(&mut self, from: OrderId, now: Time, request: &mut Vec<u8>) {
+    fn orders(&mut self, query: &OrdersQuery<'_>, now: Time, request: &mut Vec<u8>) {
         let body = json_of(&OrdersFrom {
-            from: from.to_string().into(),
+            from: query.from.to_string().into(),
         });
         self.write("/orders", &body, now, request);
     }
@@ -185,6 +185,7 @@ impl OrderClient for SimulatedOrders {
         asked: Asked,
         status: u16,
         body: &[u8],
+        _now: Time,
         told: &mut dyn FnMut(Told),
     ) -> Result<(), ReplyError> {
         match status {
@@ -192,6 +193,7 @@ impl OrderClient for SimulatedOrders {
                 Asked::Place(id) | Asked::Cancel(id) => self.read_one(id, body, told),
                 Asked::Orders => self.read_many(body, told),
                 Asked::Account => Self::read_account(body, told),
+                Asked::Fills(_) | Asked::Entry | Asked::Public(_) => Err(ReplyError::Unknown),
             },
             400..500 => {
                 let refused: Refused<'_> =

@@ -17,6 +17,7 @@ use crate::venue::serving::market::RunningMarket;
 use crate::venue::serving::{
     AccountAudit, AccountSettings, Audit, OrderAudit, ServerSettings, SetupError,
 };
+use crate::venue::simulated::FAULTS;
 use crate::venue::simulated::access::{Access, Holder, LOGIN_PATH, Proof};
 use crate::venue::simulated::message::{
     Book, BookKind, Frame, Operation, OrderRow, json_of, rows_of,
@@ -62,9 +63,16 @@ impl SimulatedServer {
     /// # Errors
     /// The first setting that contradicts another or a limit.
     pub fn new(mut settings: ServerSettings) -> Result<Self, SetupError> {
+        if let Some(found) = settings.personality.take() {
+            return Err(SetupError::Personality {
+                found,
+                known: "none",
+            });
+        }
         let mut exchange = Exchange::new(exchange::Settings {
             rules: settings.rules,
             maker_fee_ppm: settings.maker_fee_ppm,
+            money: exchange::Money::default(),
         });
         let mut random = Random::new(settings.seed);
         let house = exchange.open_house().ok_or(SetupError::Accounts)?;
@@ -136,7 +144,7 @@ impl SimulatedServer {
 
     /// Returns how often each fault struck, by name.
     pub fn fault_counts(&self) -> Vec<(&'static str, u64)> {
-        self.faults.counts()
+        self.faults.counts(&FAULTS)
     }
 
     /// Returns a currency that does not add up, which never happens.
@@ -206,6 +214,8 @@ impl SimulatedServer {
                 self.push_book(pair, &frame, push);
             }
         }
+        // Orders tell their sums here; single executions interest nobody.
+        self.exchange.drain_fills();
         let mut touched = Vec::new();
         self.exchange.drain_touched(|order| touched.push(*order));
         for order in touched {
