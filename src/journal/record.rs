@@ -285,6 +285,28 @@ impl Record {
         }
     }
 
+    fn write_plan_closed(&self, writer: &mut Writer<'_>) {
+        let Self::PlanClosed {
+            plan,
+            base,
+            quote,
+            tally,
+            result,
+            at,
+        } = self
+        else {
+            return;
+        };
+        writer.u64(plan.0);
+        writer.currency(*base);
+        writer.currency(*quote);
+        write_tally(writer, tally);
+        for units in [result.0, result.1, result.2] {
+            writer.i64(units);
+        }
+        writer.u64(at.0);
+    }
+
     fn write_other_record(&self, writer: &mut Writer<'_>) {
         match self {
             Self::Balance {
@@ -304,23 +326,7 @@ impl Record {
                 writer.venue(*venue);
                 writer.u64(*below);
             }
-            Self::PlanClosed {
-                plan,
-                base,
-                quote,
-                tally,
-                result,
-                at,
-            } => {
-                writer.u64(plan.0);
-                writer.currency(*base);
-                writer.currency(*quote);
-                write_tally(writer, tally);
-                for units in [result.0, result.1, result.2] {
-                    writer.i64(units);
-                }
-                writer.u64(at.0);
-            }
+            Self::PlanClosed { .. } => self.write_plan_closed(writer),
             Self::HoldConfirmed {
                 offer,
                 id,
