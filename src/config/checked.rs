@@ -124,6 +124,7 @@ impl Venue {
             venue: self.id,
             host: self.http.trim_start_matches("http://").to_owned(),
             pairs: self.pairs.clone(),
+            rules: self.rules.clone(),
             framing: self.framing(),
         }
     }

@@ -297,6 +297,19 @@ impl Node {
         self.advance_venue(id, now, out);
     }
 
+    /// Tells the trading half that an order has ended.
+    pub(super) fn forget_at_client(&mut self, id: OrderId) {
+        // One that was never drawn may belong to any venue.
+        let venue = self.orders.get(id).map(|order| order.intent.market.venue);
+        for (other, state) in &mut self.venues {
+            if venue.is_none_or(|venue| venue == *other)
+                && let Some(client) = &mut state.client
+            {
+                client.handle_ended(id);
+            }
+        }
+    }
+
     /// Takes the end of a list, or asks for what lies behind its last row.
     fn handle_list(
         &mut self,

@@ -171,6 +171,7 @@ impl Node {
     }
 
     fn handle_order_ended(&mut self, id: OrderId, now: Time, out: &mut Outbox) {
+        self.forget_at_client(id);
         let Some(order) = self.orders.get(id) else {
             self.granted
                 .handle_order_ended(id, Quantity::ZERO, Quantity::ZERO);

@@ -346,6 +346,7 @@ impl World {
                     venue: venue.id,
                     host: venue.id.to_string(),
                     pairs: venue.pairs.clone(),
+                    rules: Vec::new(),
                     framing: Framing::Plain,
                 };
                 Some((venue.id, dialect.order_client(&setup, credentials(plan.id))))

@@ -256,6 +256,7 @@ impl World {
             venue: "here".parse().unwrap(),
             host: "127.0.0.1:1".to_owned(),
             pairs: vec!["BTC/USD".parse().unwrap()],
+            rules: Vec::new(),
             framing: Framing::Plain,
         };
         let settings = ServerSettings {

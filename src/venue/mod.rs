@@ -8,10 +8,13 @@
 //! request bytes ── Server::handle_request ──▶ reply, frames     (rehearsal, tests, simulator)
 //! ```
 
+pub mod btce;
 pub mod exchange;
 pub mod history;
 pub mod http;
 pub mod literal;
+pub mod mtgox;
+pub mod recognise;
 pub mod registry;
 pub mod serving;
 pub mod simulated;
@@ -110,6 +113,8 @@ pub struct Setup {
     /// `Host` of requests, as `host:port`.
     pub host: String,
     pub pairs: Vec<Pair>,
+    /// What the venue demands and takes in each market, where its operator knows better.
+    pub rules: Vec<(Pair, Rules)>,
     pub framing: Framing,
 }
 
@@ -245,6 +250,9 @@ pub trait OrderClient: fmt::Debug + Send {
 
     /// Takes up an order of an earlier run and the venue's name for it.
     fn adopt(&mut self, _order: &OrderIntent, _reference: VenueRef, _is_ended: bool) {}
+
+    /// Takes note that the node is done with an order.
+    fn handle_ended(&mut self, _order: OrderId) {}
 
     /// Takes note that nonces below this one may have been used by an earlier run.
     fn resume_nonces(&mut self, _used_below: u64) {}

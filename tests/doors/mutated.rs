@@ -123,6 +123,7 @@ fn what_a_venue_answers_and_streams() {
         venue: market().venue,
         host: "localhost".to_owned(),
         pairs: vec![market().pair],
+        rules: Vec::new(),
         framing: Framing::Plain,
     };
     let key = Credentials {

@@ -112,6 +112,7 @@ impl<P: Probe> Leader<P> {
             venue: alpha,
             host: alpha.to_string(),
             pairs: vec![PAIR],
+            rules: Vec::new(),
             framing: Framing::Plain,
         };
         let credentials = Credentials {

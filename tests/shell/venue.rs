@@ -383,6 +383,7 @@ impl World {
             venue: venue(),
             host: address.to_string(),
             pairs: vec![pair],
+            rules: Vec::new(),
             framing: Framing::Plain,
         };
         let (feed_sink, feed_events) = Recorder::record();

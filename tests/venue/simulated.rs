@@ -240,6 +240,7 @@ impl Customer {
             venue: "here".parse().unwrap(),
             host: "h:1".to_owned(),
             pairs: vec![pair()],
+            rules: Vec::new(),
             framing: Framing::Plain,
         };
         let mut settings = settings(seed, flow());

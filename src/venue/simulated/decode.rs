@@ -359,6 +359,7 @@ mod tests {
             venue: "sim".parse().unwrap(),
             host: "h".to_owned(),
             pairs: vec!["BTC/USD".parse().unwrap()],
+            rules: Vec::new(),
             framing: Framing::Plain,
         })
     }

@@ -1,0 +1,652 @@
+//! The trading half of the BTC-e dialect: signed requests one by one, replies, and what was traded.
+//!
+//! The answer to an order says at once how much of it rests, but names it only where something does,
+//! and never says at which prices it traded: that stands in the account's history of trades, which
+//! is read on from the last trade that is known. An order of which nothing rests is the one in the
+//! history that is nobody's and has its amount.
+//!
+//! Nonces are 32 bits, for ever: they are reserved durably in blocks before they are used, and where
+//! the exchange says that it has seen a higher one, counting goes on from there.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::model::currency::Currency;
+use crate::model::ids::OrderId;
+use crate::model::instrument::{Market, Pair, VenueId};
+use crate::model::market::Side;
+use crate::model::number::Quantity;
+use crate::model::sealed::Approved;
+use crate::model::time::{Span, Time};
+use crate::model::trade::{Filled, OrderIntent, OrderReport, VenueOrderState, VenueRef};
+use crate::venue::btce::lookup::Lookup;
+use crate::venue::btce::message::{
+    Account, Cancelled, Envelope, OrderRow, Placed, quantity_of, side_word,
+};
+use crate::venue::btce::sign::Signer;
+use crate::venue::btce::style::{Style, pair_name};
+use crate::venue::http::{USER_AGENT, write_request};
+use crate::venue::literal::Literal;
+use crate::venue::{
+    Asked, Credentials, OrderClient, OrdersQuery, Refusal, ReplyError, Setup, Told,
+};
+
+/// Writes requests of one account and reads what comes back.
+pub struct BtceOrders {
+    pub(super) venue: VenueId,
+    host: String,
+    pub(super) pairs: Vec<Pair>,
+    rules: Vec<(Pair, crate::model::market::Rules)>,
+    pub(super) style: &'static Style,
+    signer: Signer,
+    nonces: Nonces,
+    pub(super) known: BTreeMap<OrderId, Known>,
+    pub(super) names: BTreeMap<VenueRef, OrderId>,
+    pub(super) history: History,
+    pub(super) lookup: Option<Lookup>,
+    /// What was asked last about fills.
+    asking: Option<Question>,
+}
+
+/// One order, as far as the exchange has told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub(super) intent: OrderIntent,
+    pub(super) reference: Option<VenueRef>,
+    sent: Time,
+    /// The least that was told to rest.
+    pub(super) remaining: Quantity,
+    /// It does not rest any more.
+    pub(super) is_removed: bool,
+    /// Cancelled, but not yet seen to be gone.
+    is_cancelled: bool,
+    pub(super) is_ended: bool,
+    pub(super) traded: Traded,
+    /// When to ask about it.
+    pub(super) ask_at: Option<Time>,
+}
+
+/// What an order has traded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Traded {
+    pub(super) quantity: Quantity,
+    pub(super) total: Quantity,
+}
+
+/// The account's history of trades, as far as it was read.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// The last trade that was read.
+    pub(super) last: Option<u64>,
+    /// What was traded by orders that are nobody's yet, oldest first.
+    pub(super) strays: BTreeMap<VenueRef, (Pair, Side, Traded)>,
+}
+
+/// Numbers of requests.
+#[derive(Clone, Copy, Debug)]
+struct Nonces {
+    next: u64,
+    /// Reserved up to here.
+    below: u64,
+    /// How far to leap where only "used" is said; it grows while that is said again.
+    leap: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    /// Where an order stands.
+    Order(OrderId),
+    /// What was traded since.
+    History,
+}
+
+impl fmt::Debug for BtceOrders {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("BtceOrders")
+            .field("venue", &self.venue)
+            .field("orders", &self.known.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl BtceOrders {
+    /// Orders remembered, ended ones included; the oldest ended ones give way.
+    const KNOWN_MAX: usize = 4_096;
+    /// Orders in the history that are nobody's; the oldest give way.
+    pub(super) const STRAYS_MAX: usize = 4_096;
+    /// Trades asked for at a time.
+    pub(super) const TRADES_MAX: usize = 1_000;
+    /// The exchange's clock may be this much behind.
+    pub(super) const SLACK: Span = Span::secs(30);
+    /// Between two questions about one order.
+    const ASK_AGAIN: Span = Span::millis(500);
+    /// Between two looks at what resting orders have traded.
+    const LOOK_EVERY: Span = Span::SECOND;
+
+    pub fn new(setup: &Setup, credentials: &Credentials, style: &'static Style) -> Self {
+        Self {
+            venue: setup.venue,
+            host: setup.host.clone(),
+            pairs: setup.pairs.clone(),
+            rules: setup.rules.clone(),
+            style,
+            signer: Signer::new(credentials),
+            nonces: Nonces {
+                next: 1,
+                below: 0,
+                leap: Nonces::LEAP_MIN,
+            },
+            known: BTreeMap::new(),
+            names: BTreeMap::new(),
+            history: History::default(),
+            lookup: None,
+            asking: None,
+        }
+    }
+
+    /// Appends one signed request.
+    pub(super) fn write(&mut self, method: &str, form: &str, request: &mut Vec<u8>) {
+        let nonce = self.nonces.next;
+        self.nonces.next += 1;
+        let body = format!("method={method}&nonce={nonce}{form}");
+        let sign = self.signer.sign(body.as_bytes());
+        let headers = [
+            ("User-Agent", USER_AGENT),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            ("Key", self.signer.key()),
+            ("Sign", &sign),
+        ];
+        let line = ("POST", self.host.as_str(), self.style.tapi);
+        write_request(request, line, &headers, body.as_bytes());
+    }
+
+    /// Asks for what was traded since the last trade that is known, or since a time.
+    pub(super) fn write_history(&mut self, since: Time, request: &mut Vec<u8>) {
+        let count = Self::TRADES_MAX;
+        let form = match self.history.last {
+            Some(last) => format!("&from_id={}&order=ASC&count={count}", last + 1),
+            None => {
+                let since_s = since.since(Time::ZERO + Self::SLACK).0 / Span::SECOND.0;
+                format!("&since={since_s}&order=ASC&count={count}")
+            }
+        };
+        self.write("TradeHistory", &form, request);
+    }
+
+    /// Reads the content of an answer, or what its error means.
+    pub(super) fn content<'a, T: Deserialize<'a>>(
+        &mut self,
+        body: &'a [u8],
+    ) -> Result<T, ReplyError> {
+        let envelope: Envelope<'a> =
+            serde_json::from_slice(body).map_err(|_| ReplyError::Unknown)?;
+        if envelope.success != 1 {
+            let text = envelope.error.as_deref().unwrap_or_default();
+            if text.starts_with("invalid nonce") {
+                self.nonces.handle_refused(text, self.style.nonce_max);
+            }
+            return Err(ReplyError::Rejected(refusal_of(text, envelope.code)));
+        }
+        self.nonces.leap = Nonces::LEAP_MIN;
+        let content = envelope.content.ok_or(ReplyError::Unknown)?;
+        serde_json::from_str(content.get()).map_err(|_| ReplyError::Unknown)
+    }
+
+    /// Takes the exchange's name for an order, and what the history has of it already.
+    pub(super) fn bind(&mut self, id: OrderId, reference: VenueRef, told: &mut dyn FnMut(Told)) {
+        let Some(known) = self.known.get_mut(&id) else {
+            return;
+        };
+        if known.reference.replace(reference) != Some(reference) {
+            let order = id;
+            self.names.insert(reference, id);
+            told(Told::Named { order, reference });
+        }
+        if let Some((_, _, traded)) = self.history.strays.remove(&reference) {
+            known.traded.add(traded);
+        }
+    }
+
+    /// Tells where an order stands, once the history holds all that it must.
+    pub(super) fn tell(&mut self, id: OrderId, now: Time, told: &mut dyn FnMut(Told)) -> bool {
+        let fee_ppm = self
+            .known
+            .get(&id)
+            .map(|known| self.fee_ppm(known.intent.market.pair));
+        let (Some(known), Some(fee_ppm)) = (self.known.get_mut(&id), fee_ppm) else {
+            return true;
+        };
+        let expected = known.intent.quantity.less(known.remaining);
+        if known.traded.quantity < expected {
+            known.ask_at = Some(now + Self::ASK_AGAIN);
+            return false;
+        }
+        known.remaining = known.intent.quantity.less(known.traded.quantity);
+        known.is_ended |= known.is_removed || known.remaining.is_zero();
+        known.ask_at = (!known.is_ended).then_some(now + Self::LOOK_EVERY);
+        told(Told::Order(known.report(fee_ppm)));
+        true
+    }
+
+    fn fee_ppm(&self, pair: Pair) -> u32 {
+        let own = self.rules.iter().find(|(known, _)| *known == pair);
+        own.map_or_else(
+            || self.style.rules(pair).taker_fee_ppm,
+            |(_, rules)| rules.taker_fee_ppm,
+        )
+    }
+
+    fn read_placed(
+        &mut self,
+        id: OrderId,
+        body: &[u8],
+        now: Time,
+        told: &mut dyn FnMut(Told),
+    ) -> Result<(), ReplyError> {
+        let placed: Placed<'_> = self.content(body)?;
+        let remains = quantity_of(&placed.remains).ok_or(ReplyError::Unknown)?;
+        let Some(known) = self.known.get_mut(&id) else {
+            return Ok(());
+        };
+        known.remaining = known.remaining.min(remains);
+        known.is_removed = placed.order_id == 0;
+        known.ask_at = Some(now);
+        let name = match placed.order_id {
+            0 => placed.init_order_id.filter(|name| *name != 0),
+            name => Some(name),
+        };
+        if let Some(name) = name {
+            self.bind(id, VenueRef(u128::from(name)), told);
+        }
+        if remains.is_positive() {
+            self.tell(id, now, told);
+        }
+        Ok(())
+    }
+
+    fn read_cancelled(&mut self, id: OrderId, body: &[u8], now: Time) -> Result<(), ReplyError> {
+        let cancelled: Cancelled = self.content(body)?;
+        let Some(known) = self.known.get_mut(&id) else {
+            return Ok(());
+        };
+        if known.reference != Some(VenueRef(u128::from(cancelled.order_id))) {
+            return Err(ReplyError::Unknown);
+        }
+        known.is_cancelled = true;
+        known.ask_at = Some(now);
+        Ok(())
+    }
+
+    /// Reads where one order stands.
+    fn read_standing(&mut self, id: OrderId, body: &[u8], now: Time) -> Result<(), ReplyError> {
+        let rows: BTreeMap<u64, OrderRow<'_>> = self.content(body)?;
+        let row = rows.values().next().ok_or(ReplyError::Unknown)?;
+        let remaining = quantity_of(&row.amount).ok_or(ReplyError::Unknown)?;
+        if let Some(known) = self.known.get_mut(&id) {
+            known.remaining = known.remaining.min(remaining);
+            known.is_removed = row.status != 0;
+            known.ask_at = Some(now);
+            if row.status == 0 {
+                // The cancel has not taken effect.
+                known.ask_at = Some(now + Self::ASK_AGAIN);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_account(&mut self, body: &[u8], told: &mut dyn FnMut(Told)) -> Result<(), ReplyError> {
+        let account: Account<'_> = self.content(body)?;
+        let units = |literal: &Literal<'_>| literal.quantity().map_err(|_| ReplyError::Unknown);
+        let mut facts = Vec::new();
+        for (name, free) in &account.funds {
+            let Ok(currency) = name.to_ascii_uppercase().parse::<Currency>() else {
+                continue;
+            };
+            let free = units(free)?;
+            let whole = account.funds_incl_orders.as_ref();
+            let whole = whole.and_then(|funds| funds.get(name)).map(units);
+            facts.push(Told::Balance {
+                currency,
+                free,
+                held: whole.transpose()?.unwrap_or(free).less(free),
+            });
+        }
+        facts.push(Told::Rights {
+            may_trade: account.rights.trade == 1,
+            may_withdraw: account.rights.withdraw == 1,
+        });
+        facts.push(Told::End);
+        facts.into_iter().for_each(told);
+        Ok(())
+    }
+
+    fn forget_oldest(&mut self) {
+        while self.known.len() > Self::KNOWN_MAX {
+            let oldest = self.known.iter().find(|(_, known)| known.is_ended);
+            let Some((id, reference)) = oldest.map(|(id, known)| (*id, known.reference)) else {
+                return;
+            };
+            self.known.remove(&id);
+            if let Some(reference) = reference {
+                self.names.remove(&reference);
+            }
+        }
+    }
+}
+
+impl Traded {
+    pub(super) fn add(&mut self, more: Self) {
+        self.quantity = self.quantity.saturating_add(more.quantity);
+        self.total = self.total.saturating_add(more.total);
+    }
+}
+
+impl Known {
+    pub(super) fn new(intent: OrderIntent, sent: Time) -> Self {
+        Self {
+            intent,
+            reference: None,
+            sent,
+            remaining: intent.quantity,
+            is_removed: false,
+            is_cancelled: false,
+            is_ended: false,
+            traded: Traded::default(),
+            ask_at: None,
+        }
+    }
+
+    /// The fee is a part of what is received, rounded up over the whole order.
+    fn report(&self, fee_ppm: u32) -> OrderReport {
+        let received = match self.intent.side {
+            Side::Bid => self.traded.quantity,
+            Side::Ask => self.traded.total,
+        };
+        OrderReport {
+            id: Some(self.intent.id),
+            market: self.intent.market,
+            side: self.intent.side,
+            limit: self.intent.limit,
+            state: if self.is_ended {
+                VenueOrderState::Closed
+            } else {
+                VenueOrderState::Open
+            },
+            filled: Filled {
+                quantity: self.traded.quantity,
+                total: self.traded.total,
+                fee: received.ppm_ceil(fee_ppm),
+            },
+            remaining: if self.is_ended {
+                Quantity::ZERO
+            } else {
+                self.remaining
+            },
+        }
+    }
+}
+
+impl Nonces {
+    /// Nonces reserved at a time; a new block is asked for when half of one is left.
+    const BLOCK: u64 = 4_096;
+    const LEAP_MIN: u64 = 16;
+
+    /// Goes on above what the exchange has seen.
+    fn handle_refused(&mut self, text: &str, nonce_max: u64) {
+        let seen = text.split_once("on key:").and_then(|(_, rest)| {
+            let digits = rest.split(|letter: char| !letter.is_ascii_digit()).next()?;
+            digits.parse::<u64>().ok()
+        });
+        match seen {
+            Some(seen) if seen < nonce_max => self.next = self.next.max(seen + 1),
+            Some(_) => (),
+            None => {
+                self.next = (self.next + self.leap).min(nonce_max);
+                self.leap = (self.leap * 8).min(nonce_max / 64);
+            }
+        }
+    }
+}
+
+impl OrderClient for BtceOrders {
+    fn place(&mut self, order: &Approved, now: Time, request: &mut Vec<u8>) {
+        let order = order.order();
+        let intent = OrderIntent {
+            id: order.id,
+            market: order.market,
+            side: order.side,
+            quantity: order.quantity,
+            limit: order.limit,
+        };
+        self.known.insert(order.id, Known::new(intent, now));
+        self.forget_oldest();
+        let form = format!(
+            "&pair={}&type={}&rate={}&amount={}",
+            pair_name(order.market.pair),
+            side_word(order.side),
+            order.limit,
+            order.quantity
+        );
+        self.write("Trade", &form, request);
+    }
+
+    fn cancel(&mut self, order: OrderId, _market: Market, _now: Time, request: &mut Vec<u8>) {
+        let reference = self.known.get(&order).and_then(|known| known.reference);
+        if let Some(reference) = reference {
+            self.write(
+                "CancelOrder",
+                &format!("&order_id={}", reference.0),
+                request,
+            );
+        }
+    }
+
+    fn orders(&mut self, query: &OrdersQuery<'_>, now: Time, request: &mut Vec<u8>) {
+        self.begin_lookup(query, now, request);
+    }
+
+    fn account(&mut self, _now: Time, request: &mut Vec<u8>) {
+        self.write("getInfo", "", request);
+    }
+
+    /// There is no private stream.
+    fn login(&mut self, _now: Time, _send: &mut dyn FnMut(&[u8])) {}
+
+    fn decode_reply(
+        &mut self,
+        asked: Asked,
+        status: u16,
+        body: &[u8],
+        now: Time,
+        told: &mut dyn FnMut(Told),
+    ) -> Result<(), ReplyError> {
+        if status != 200 {
+            self.handle_lost(asked, now);
+            return Err(ReplyError::Unknown);
+        }
+        match asked {
+            Asked::Place(id) => {
+                let placed = self.read_placed(id, body, now, told);
+                if matches!(placed, Err(ReplyError::Rejected(_))) {
+                    self.known.remove(&id);
+                }
+                placed
+            }
+            Asked::Cancel(id) => self.read_cancelled(id, body, now),
+            Asked::Fills(_) => match self.asking.take() {
+                Some(Question::Order(id)) => self.read_standing(id, body, now),
+                Some(Question::History) => {
+                    let is_more = self.read_history(body)?;
+                    self.tell_all(is_more, now, told);
+                    Ok(())
+                }
+                None => Err(ReplyError::Unknown),
+            },
+            Asked::Orders => {
+                let read = self.read_lookup(body, now, told);
+                if read.is_err() {
+                    self.lookup = None;
+                }
+                read
+            }
+            Asked::Account => self.read_account(body, told),
+            Asked::Entry | Asked::Public(_) => Err(ReplyError::Unknown),
+        }
+    }
+
+    fn handle_lost(&mut self, asked: Asked, _now: Time) {
+        match asked {
+            Asked::Orders => self.lookup = None,
+            Asked::Fills(_) => self.asking = None,
+            Asked::Place(_)
+            | Asked::Cancel(_)
+            | Asked::Account
+            | Asked::Entry
+            | Asked::Public(_) => (),
+        }
+    }
+
+    fn follow_up(&mut self, now: Time, request: &mut Vec<u8>) -> Option<Asked> {
+        if self.write_lookup_step(now, request) {
+            return Some(Asked::Orders);
+        }
+        if self.asking.is_some() || self.lookup.is_some() {
+            return None;
+        }
+        let due = self
+            .known
+            .values_mut()
+            .filter(|known| known.ask_at.is_some_and(|at| at <= now))
+            .min_by_key(|known| known.ask_at)?;
+        let id = due.intent.id;
+        due.ask_at = Some(now + Self::ASK_AGAIN);
+        let needs_standing = due.is_cancelled && !due.is_removed;
+        match due.reference.filter(|_| needs_standing) {
+            Some(reference) => {
+                self.asking = Some(Question::Order(id));
+                self.write("OrderInfo", &format!("&order_id={}", reference.0), request);
+            }
+            None => {
+                self.asking = Some(Question::History);
+                let sent = due.sent;
+                self.write_history(sent, request);
+            }
+        }
+        Some(Asked::Fills(id))
+    }
+
+    fn handle_ended(&mut self, order: OrderId) {
+        let Some(known) = self.known.get_mut(&order) else {
+            return;
+        };
+        known.is_ended = true;
+        known.ask_at = None;
+        if known.reference.is_none() {
+            self.known.remove(&order);
+        }
+    }
+
+    fn adopt(&mut self, order: &OrderIntent, reference: VenueRef, is_ended: bool) {
+        let fresh = Known::new(*order, Time::ZERO);
+        let known = self.known.entry(order.id).or_insert(fresh);
+        known.reference = Some(reference);
+        known.is_ended = is_ended;
+        self.names.insert(reference, order.id);
+        self.forget_oldest();
+    }
+
+    fn resume_nonces(&mut self, used_below: u64) {
+        self.nonces.next = self.nonces.next.max(used_below);
+    }
+
+    fn nonces_wanted(&self, now: Time) -> Option<u64> {
+        // Whoever else used this key most likely counted seconds.
+        let seconds = now.0 / Span::SECOND.0;
+        let next = match self.nonces.below {
+            0 => self.nonces.next.max(seconds.min(self.style.nonce_max / 2)),
+            _ => self.nonces.next,
+        };
+        let is_low = self.nonces.below < next + Nonces::BLOCK / 2;
+        let below = (next + Nonces::BLOCK).min(self.style.nonce_max + 1);
+        (is_low && below > self.nonces.below).then_some(below)
+    }
+
+    fn grant_nonces(&mut self, below: u64) {
+        if self.nonces.below == 0 {
+            self.nonces.next = self.nonces.next.max(below.saturating_sub(Nonces::BLOCK));
+        }
+        self.nonces.below = self.nonces.below.max(below);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.nonces.next < self.nonces.below
+    }
+}
+
+impl BtceOrders {
+    /// Tells every order that waited for the history, unless more of it is to come first.
+    fn tell_all(&mut self, is_more: bool, now: Time, told: &mut dyn FnMut(Told)) {
+        if is_more {
+            for known in self.known.values_mut() {
+                if known.ask_at.is_some() {
+                    known.ask_at = Some(now);
+                }
+            }
+            return;
+        }
+        self.name_whole_orders(told);
+        let waiting: Vec<OrderId> = self
+            .known
+            .values()
+            .filter(|known| {
+                let has_name = known.reference.is_some();
+                let is_certain = known.is_removed || !known.is_cancelled;
+                has_name && is_certain && known.ask_at.is_some() && !known.is_ended
+            })
+            .map(|known| known.intent.id)
+            .collect();
+        for id in waiting {
+            self.tell(id, now, told);
+        }
+    }
+}
+
+/// Says what an error means. Every one of them says that nothing was done.
+///
+/// Source: texts of the facts, read 2026-11-23; numbers are YoBit's.
+fn refusal_of(text: &str, code: Option<u32>) -> Refusal {
+    match code {
+        Some(803..=807) => return Refusal::Rule,
+        Some(831 | 832) => return Refusal::Funds,
+        Some(833) => return Refusal::NoSuchOrder,
+        Some(_) | None => (),
+    }
+    let begins = |starts: &[&str]| starts.iter().any(|start| text.starts_with(start));
+    if begins(&[
+        "invalid nonce",
+        "invalid api key",
+        "invalid sign",
+        "api key",
+    ]) {
+        Refusal::Access
+    } else if begins(&["It is not enough", "Insufficient funds"]) {
+        Refusal::Funds
+    } else if begins(&[
+        "Value ",
+        "Price per",
+        "invalid parameter",
+        "You incorrectly",
+        "Total ",
+    ]) {
+        Refusal::Rule
+    } else if begins(&["bad status", "invalid order"]) {
+        Refusal::NoSuchOrder
+    } else if begins(&["Requests too often"]) {
+        Refusal::Throttled
+    } else {
+        Refusal::Other
+    }
+}
