@@ -1,9 +1,13 @@
 //! `expressnet venue`: the dialects of exchanges.
 
+use std::path::PathBuf;
+
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::screen::{self, Format};
 use crate::cli::venue_serve;
 use crate::model::market::FeeIn;
+use crate::shell::ticks::read_recording;
+use crate::venue::document::pieces_of;
 use crate::venue::{Dialect, registry};
 
 /// Arguments of `venue`.
@@ -21,6 +25,14 @@ pub enum Args {
         #[command(flatten)]
         format: Format,
     },
+    /// Say what each recorded document or frame is, as the adapter reads it.
+    #[command(after_help = "Example:\n  expressnet venue decode mtgox capture.jsonl.gz")]
+    Decode {
+        dialect: String,
+        /// Recordings, plain or gzip: a document, or one of each line.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
     /// Serve a dialect on this machine, for rehearsals.
     #[command(after_help = venue_serve::EXAMPLES)]
     Serve(Box<venue_serve::Args>),
@@ -34,6 +46,7 @@ pub fn run(args: &Args) -> Result<Exit, CliError> {
     match args {
         Args::List { format } => list(*format),
         Args::Card { dialect, format } => card(find(dialect)?, *format),
+        Args::Decode { dialect, files } => decode(find(dialect)?, files),
         Args::Serve(args) => {
             find(&args.dialect)?;
             venue_serve::run(args)
@@ -45,6 +58,30 @@ fn find(name: &str) -> Result<&'static dyn Dialect, CliError> {
     registry::find(name).ok_or_else(|| {
         let text = format!("no dialect `{name}`; `expressnet venue list` shows all");
         CliError::usage(text)
+    })
+}
+
+/// Prints a line for every document; those that are none make the verb fail.
+fn decode(dialect: &dyn Dialect, files: &[PathBuf]) -> Result<Exit, CliError> {
+    let mut refused = 0;
+    for file in files {
+        let bytes = read_recording(file)
+            .map_err(|error| CliError::usage(format!("{}: {error}", file.display())))?;
+        for (index, piece) in pieces_of(&bytes).iter().enumerate() {
+            let place = format!("{}:{}", file.display(), index + 1);
+            match dialect.read_document(piece) {
+                Ok(document) => screen::line(&format!("{place}: {document}"))?,
+                Err(why) => {
+                    refused += 1;
+                    screen::line(&format!("{place}: REFUSED, {why}"))?;
+                }
+            }
+        }
+    }
+    Ok(if refused == 0 {
+        Exit::Done
+    } else {
+        Exit::Failed
     })
 }
 

@@ -1,4 +1,4 @@
-//! Tick files on disk, plain or gzip.
+//! Tick files and recordings on disk, plain or gzip.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -30,6 +30,29 @@ pub fn read_ticks(path: &Path) -> Result<Vec<Tick>, TicksError> {
     } else {
         read_lines(file)
     }
+}
+
+/// Reads a recording of documents, unpacked where it is gzip.
+///
+/// # Errors
+/// The disk's own error, or that there is too much of it.
+pub fn read_recording(path: &Path) -> io::Result<Vec<u8>> {
+    const RECORDING_BYTES_MAX: u64 = 256 * 1024 * 1024;
+    let mut file = BufReader::new(File::open(path)?);
+    let is_gzip = file.fill_buf()?.starts_with(&[0x1F, 0x8B]);
+    let mut bytes = Vec::new();
+    if is_gzip {
+        let packed = MultiGzDecoder::new(file);
+        packed
+            .take(RECORDING_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)?;
+    } else {
+        file.take(RECORDING_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    }
+    if bytes.len() as u64 > RECORDING_BYTES_MAX {
+        return Err(io::Error::other("it is larger than 256 MB; split it"));
+    }
+    Ok(bytes)
 }
 
 /// Holds one line at a time: a file of one endless line is refused after its first few bytes.

@@ -25,6 +25,19 @@ pub enum Excess {
     Nearest,
 }
 
+/// Returns the number, or `None` where it is more than can be counted: such levels stand in real
+/// books, out of everybody's reach.
+///
+/// # Errors
+/// The text is no number.
+pub fn countable(number: Result<i64, NumberError>) -> Result<Option<i64>, NumberError> {
+    match number {
+        Ok(units) => Ok(Some(units)),
+        Err(NumberError::TooLarge) => Ok(None),
+        Err(why) => Err(why),
+    }
+}
+
 /// Characters of the longest number that is read.
 const LITERAL_LEN_MAX: usize = 64;
 

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod btce;
+pub mod document;
 pub mod exchange;
 pub mod history;
 pub mod http;
@@ -35,6 +36,7 @@ use crate::model::number::Quantity;
 use crate::model::sealed::Approved;
 use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderIntent, OrderReport, VenueRef};
+use crate::venue::document::Document;
 use crate::venue::serving::fault::Fault;
 use crate::venue::serving::{Audit, ServerSettings, SetupError};
 
@@ -56,6 +58,14 @@ pub trait Dialect: fmt::Debug + Sync {
 
     /// Makes the trading half. Only live mode calls this.
     fn order_client(&self, setup: &Setup, credentials: Credentials) -> Box<dyn OrderClient>;
+
+    /// Reads a recorded document or frame, for those who check recordings.
+    ///
+    /// # Errors
+    /// It is neither something that the venue writes nor one of its refusals.
+    fn read_document(&self, _bytes: &[u8]) -> Result<Document, DecodeError> {
+        Err(DecodeError::Unknown)
+    }
 
     /// Makes the served side, for rehearsals, tests and the simulator.
     ///

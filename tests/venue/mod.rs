@@ -1,5 +1,7 @@
 //! Tests of `src/venue` through its public interface.
 
 mod exchange;
+pub(crate) mod fixtures;
 mod registry;
+mod signing;
 mod simulated;

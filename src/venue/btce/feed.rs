@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::model::instrument::{Market, Pair};
 use crate::model::market::{BookUpdate, Level, Side, UpdateKind};
 use crate::model::time::{Span, Time};
-use crate::venue::btce::message::{Depth, DepthChange, Envelope, Frame, StreamError, level_of};
+use crate::venue::btce::shape::{Depth, DepthChange, Envelope, Frame, Row, StreamError, level_of};
 use crate::venue::btce::style::{Style, pair_name};
 use crate::venue::{Ask, DecodeError, Feed, Framing, Heard, Setup, Ticket};
 
@@ -341,17 +341,11 @@ impl Feed for BtceFeed {
 }
 
 /// Reads a side, best level first whatever the order it came in; the last of two alike counts.
-fn read_side(
-    side: Side,
-    rows: &[(
-        crate::venue::literal::Literal<'_>,
-        crate::venue::literal::Literal<'_>,
-    )],
-    levels: &mut Vec<Level>,
-) -> Result<(), DecodeError> {
+fn read_side(side: Side, rows: &[Row<'_>], levels: &mut Vec<Level>) -> Result<(), DecodeError> {
     levels.clear();
     for row in rows {
-        let level = level_of(side, row).ok_or(malformed("level"))?;
+        let level = level_of(side, row).map_err(|_| malformed("level"))?;
+        let Some(level) = level else { continue };
         if !level.price.is_positive() {
             return Err(malformed("price"));
         }

@@ -11,8 +11,8 @@ use crate::model::instrument::Market;
 use crate::model::number::{Price, Quantity};
 use crate::model::time::{Span, Time};
 use crate::model::trade::{OrderIntent, VenueRef};
-use crate::venue::btce::message::{HistoryRow, OrderRow, pair_of, quantity_of, side_of};
 use crate::venue::btce::order::{BtceOrders, Known, Traded};
+use crate::venue::btce::shape::{HistoryRow, OrderRow, pair_of, quantity_of, side_of};
 use crate::venue::literal::Excess;
 use crate::venue::recognise::{Found, Stray, recognise};
 use crate::venue::{OrdersQuery, ReplyError, Told};
@@ -117,10 +117,7 @@ impl BtceOrders {
     }
 
     fn read_active(&mut self, body: &[u8]) -> Result<(), ReplyError> {
-        let rows: BTreeMap<u64, OrderRow<'_>> = match self.listed(body)? {
-            Some(rows) => rows,
-            None => BTreeMap::new(),
-        };
+        let rows: BTreeMap<u64, OrderRow<'_>> = self.listed(body)?.unwrap_or_default();
         let mut listed = BTreeMap::new();
         let mut strays = Vec::new();
         for (name, row) in &rows {
@@ -314,7 +311,7 @@ impl BtceOrders {
         &mut self,
         body: &'a [u8],
     ) -> Result<Option<BTreeMap<u64, T>>, ReplyError> {
-        let envelope: crate::venue::btce::message::Envelope<'a> =
+        let envelope: crate::venue::btce::shape::Envelope<'a> =
             serde_json::from_slice(body).map_err(|_| ReplyError::Unknown)?;
         let is_empty = matches!(envelope.error.as_deref(), Some("no orders" | "no trades"));
         if envelope.success == 0 && is_empty {

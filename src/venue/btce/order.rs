@@ -22,7 +22,7 @@ use crate::model::sealed::Approved;
 use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderIntent, OrderReport, VenueOrderState, VenueRef};
 use crate::venue::btce::lookup::Lookup;
-use crate::venue::btce::message::{
+use crate::venue::btce::shape::{
     Account, Cancelled, Envelope, OrderRow, Placed, quantity_of, side_word,
 };
 use crate::venue::btce::sign::Signer;

@@ -22,9 +22,9 @@ use crate::model::market::{BookUpdate, Level, Side, UpdateKind};
 use crate::model::number::{Price, Quantity};
 use crate::model::time::{Span, Time};
 use crate::venue::literal::Excess;
-use crate::venue::mtgox::message::{Depth, DepthRow, Envelope, Frame, Lag, Ticker, TradeRow};
 use crate::venue::mtgox::mirror::{Changed, Mirror};
 use crate::venue::mtgox::money::decimals;
+use crate::venue::mtgox::shape::{Depth, DepthRow, Envelope, Frame, Lag, Ticker, TradeRow};
 use crate::venue::socketio::{self, Packet};
 use crate::venue::{Ask, DecodeError, Feed, Framing, Heard, Setup, Ticket};
 
@@ -258,11 +258,13 @@ impl MtgoxFeed {
         let index = self.market_of(&row.item, &row.currency);
         let index = index.ok_or(DecodeError::Unknown)?;
         let pair = self.markets[index].market.pair;
-        let (side, level, stamp_us) = row
-            .level(pair.base, pair.quote)
-            .ok_or(malformed("depth row"))?;
+        let row = row.level(pair.base, pair.quote);
+        let row = row.map_err(|_| malformed("depth row"))?;
         let watched = &mut self.markets[index];
         heard(Heard::Alive);
+        let Some((side, (level, stamp_us))) = row else {
+            return Ok(());
+        };
         if !watched.is_live {
             watched.first_row_us.get_or_insert(stamp_us);
             watched.rows.push_back((side, level, stamp_us));
@@ -388,10 +390,10 @@ impl MtgoxFeed {
         let mut unused = Changed::default();
         for (side, rows) in [(Side::Bid, &depth.bids), (Side::Ask, &depth.asks)] {
             for row in rows {
-                let (level, stamp_us) = row
-                    .level(pair.base, pair.quote)
-                    .ok_or(malformed("depth level"))?;
-                mirror.set(side, level, stamp_us, &mut unused);
+                let level = row.level(pair.base, pair.quote);
+                if let Some((level, stamp_us)) = level.map_err(|_| malformed("depth level"))? {
+                    mirror.set(side, level, stamp_us, &mut unused);
+                }
             }
         }
         let drawn_us = depth.now.and_then(|now| now.whole());

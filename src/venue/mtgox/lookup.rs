@@ -14,8 +14,8 @@ use crate::model::market::Side;
 use crate::model::number::{Price, Quantity};
 use crate::model::time::{Span, Time};
 use crate::model::trade::{OrderIntent, VenueRef};
-use crate::venue::mtgox::message::{History, OrderRow, side_of};
 use crate::venue::mtgox::order::{Known, MtgoxOrders, reference_of};
+use crate::venue::mtgox::shape::{History, OrderRow, side_of};
 use crate::venue::recognise::{Found, Stray, recognise};
 use crate::venue::{OrdersQuery, ReplyError, Told};
 

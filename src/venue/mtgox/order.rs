@@ -22,10 +22,10 @@ use crate::venue::http::{USER_AGENT, write_request};
 use crate::venue::literal::Excess;
 use crate::venue::mtgox::feed::{NAMESPACE, symbol_of, text_of};
 use crate::venue::mtgox::lookup::Lookup;
-use crate::venue::mtgox::message::{
+use crate::venue::mtgox::money;
+use crate::venue::mtgox::shape::{
     Envelope, Frame, Info, Money, OrderResult, OrderRow, ResultTrade, side_of,
 };
-use crate::venue::mtgox::money;
 use crate::venue::mtgox::sign::{Signer, Version};
 use crate::venue::socketio::{self, Packet};
 use crate::venue::{

@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::model::currency::Currency;
 use crate::model::market::{Level, Side};
-use crate::model::number::{Price, Quantity};
-use crate::venue::literal::{Excess, Literal};
+use crate::model::number::{NumberError, Price, Quantity};
+use crate::venue::literal::{Excess, Literal, countable};
 use crate::venue::mtgox::money::decimals;
 
 /// The answer of every v1 and v2 method: `{"result":"success","return"|"data":…}` or an error.
@@ -278,36 +278,55 @@ pub struct Frame<'a> {
     pub success: Option<bool>,
 }
 
+/// A level and the moment of its last change, in microseconds.
+pub type Stamped = (Level, u64);
+
 impl DepthLevel<'_> {
-    /// Returns the level and the moment of its last change, in microseconds.
-    pub fn level(&self, base: Currency, quote: Currency) -> Option<(Level, u64)> {
-        let price = self.price_int.scaled(decimals(quote), Excess::Refused);
-        // Totals beyond 2^53 were made from doubles: their last digits mean nothing.
-        let amount = self.amount_int.scaled(decimals(base), Excess::Down);
-        let level = Level {
-            price: Price(price.ok()?),
-            quantity: Quantity(amount.ok()?),
-        };
-        Some((level, self.stamp.whole()?))
+    /// Returns the level, or `None` where it is beyond what can be counted.
+    ///
+    /// # Errors
+    /// A number is none.
+    pub fn level(&self, base: Currency, quote: Currency) -> Result<Option<Stamped>, NumberError> {
+        let level = level_of((&self.price_int, quote), (&self.amount_int, base))?;
+        let stamp_us = self.stamp.whole().ok_or(NumberError::Empty)?;
+        Ok(level.map(|level| (level, stamp_us)))
     }
 }
 
 impl DepthRow<'_> {
-    /// Returns the side, the level with its new total, and the moment in microseconds.
-    pub fn level(&self, base: Currency, quote: Currency) -> Option<(Side, Level, u64)> {
+    /// Returns the side and the level with its new total, or `None` where it is beyond what can be
+    /// counted.
+    ///
+    /// # Errors
+    /// A number is none, or the side is neither.
+    pub fn level(
+        &self,
+        base: Currency,
+        quote: Currency,
+    ) -> Result<Option<(Side, Stamped)>, NumberError> {
         let side = match self.type_str.as_ref() {
             "bid" => Side::Bid,
             "ask" => Side::Ask,
-            _ => return None,
+            _ => return Err(NumberError::Empty),
         };
-        let price = self.price_int.scaled(decimals(quote), Excess::Refused);
-        let total = self.total_volume_int.scaled(decimals(base), Excess::Down);
-        let level = Level {
-            price: Price(price.ok()?),
-            quantity: Quantity(total.ok()?),
-        };
-        Some((side, level, self.now.whole()?))
+        let level = level_of((&self.price_int, quote), (&self.total_volume_int, base))?;
+        let stamp_us = self.now.whole().ok_or(NumberError::Empty)?;
+        Ok(level.map(|level| (side, (level, stamp_us))))
     }
+}
+
+fn level_of(
+    price: (&Literal<'_>, Currency),
+    amount: (&Literal<'_>, Currency),
+) -> Result<Option<Level>, NumberError> {
+    let price = price.0.scaled(decimals(price.1), Excess::Refused);
+    // Totals beyond 2^53 were made from doubles: their last digits mean nothing.
+    let amount = amount.0.scaled(decimals(amount.1), Excess::Down);
+    let (price, amount) = (countable(price)?, countable(amount)?);
+    Ok(price.zip(amount).map(|(price, amount)| Level {
+        price: Price(price),
+        quantity: Quantity(amount),
+    }))
 }
 
 /// Reads `bid` and `ask`, and the 2 and 1 of v0.

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::model::instrument::Pair;
 use crate::model::market::{Level, Side};
-use crate::model::number::Quantity;
-use crate::venue::literal::{Excess, Literal};
+use crate::model::number::{NumberError, Price, Quantity};
+use crate::venue::literal::{Excess, Literal, countable};
 
 /// Price and amount of a level.
 pub type Row<'a> = (Literal<'a>, Literal<'a>);
@@ -200,16 +200,22 @@ pub struct StreamError {
     pub code: Option<u32>,
 }
 
-/// Reads a level so that it promises no more than it says: bids are rounded down, asks up.
-pub fn level_of(side: Side, row: &Row<'_>) -> Option<Level> {
+/// Reads a level so that it promises no more than it says: bids are rounded down, asks up. `None`
+/// where it is beyond what can be counted.
+///
+/// # Errors
+/// A number is none.
+pub fn level_of(side: Side, row: &Row<'_>) -> Result<Option<Level>, NumberError> {
     let excess = match side {
         Side::Bid => Excess::Down,
         Side::Ask => Excess::Up,
     };
-    Some(Level {
-        price: row.0.price(excess).ok()?,
-        quantity: row.1.quantity().ok()?,
-    })
+    let price = countable(row.0.units(excess))?;
+    let amount = countable(row.1.units(Excess::Down))?;
+    Ok(price.zip(amount).map(|(price, amount)| Level {
+        price: Price(price),
+        quantity: Quantity(amount),
+    }))
 }
 
 /// Reads `buy` and `sell`.

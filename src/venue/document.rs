@@ -1,0 +1,139 @@
+//! What a recorded document or frame is, read by the decoders that trade.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use crate::model::number::Price;
+use crate::venue::DecodeError;
+
+/// A document that was understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    pub kind: &'static str,
+    /// Rows of a list, levels of a book.
+    pub rows: usize,
+    /// Best bid and best ask, where it has them.
+    pub best: Option<(Price, Price)>,
+    /// What the exchange says instead of an answer.
+    pub refusal: Option<String>,
+}
+
+impl Document {
+    pub fn new(kind: &'static str, rows: usize) -> Self {
+        Self {
+            kind,
+            rows,
+            best: None,
+            refusal: None,
+        }
+    }
+
+    pub fn refusal(text: &str) -> Self {
+        /// Letters of a refusal that are shown.
+        const SHOWN_MAX: usize = 120;
+        let shown: String = text.chars().take(SHOWN_MAX).collect();
+        Self {
+            refusal: Some(shown),
+            ..Self::new("refusal", 0)
+        }
+    }
+
+    pub fn with_best(mut self, bid: Price, ask: Price) -> Self {
+        self.best = Some((bid, ask));
+        self
+    }
+}
+
+impl fmt::Display for Document {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.kind)?;
+        if self.rows > 0 {
+            write!(formatter, ", {} rows", self.rows)?;
+        }
+        if let Some((bid, ask)) = self.best {
+            write!(formatter, ", bid {bid}, ask {ask}")?;
+        }
+        match &self.refusal {
+            Some(text) => write!(formatter, ": {text}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Splits a recording into what was received: a whole document, or one of each line, bare or in the
+/// container of a recorder (`t` with `data`, or `url` with `body`). What only describes the recording
+/// is left out.
+pub fn pieces_of(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let is_json = |bytes: &[u8]| serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+    if is_json(bytes) {
+        return contained(bytes).into_iter().collect();
+    }
+    let lines: Vec<&[u8]> = bytes
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .filter(|line| !line.is_empty())
+        .collect();
+    if lines.iter().all(|line| is_json(line)) {
+        return lines.into_iter().filter_map(contained).collect();
+    }
+    vec![bytes.to_vec()]
+}
+
+/// What a recorder wrote of one message.
+#[derive(Default, Deserialize)]
+struct Recorded {
+    #[serde(default)]
+    t: Option<String>,
+    #[serde(default)]
+    data: Option<String>,
+    #[serde(default)]
+    url: Option<String>,
+    #[serde(default)]
+    body: Option<String>,
+}
+
+fn contained(line: &[u8]) -> Option<Vec<u8>> {
+    let recorded: Recorded = serde_json::from_slice(line).unwrap_or_default();
+    match (recorded.t.as_deref(), recorded.data) {
+        (Some("recv" | "http"), Some(data)) => return Some(data.into_bytes()),
+        (Some("header" | "connect" | "send"), _) => return None,
+        _ => (),
+    }
+    match (recorded.url, recorded.body) {
+        (Some(_), Some(body)) => Some(body.into_bytes()),
+        _ => Some(line.to_vec()),
+    }
+}
+
+/// The names of an object's fields, with their values unread.
+pub type Fields<'a> = BTreeMap<String, &'a RawValue>;
+
+/// Reads an object's fields, or `None` where the text is no object.
+pub fn fields_of(text: &str) -> Option<Fields<'_>> {
+    serde_json::from_str(text).ok()
+}
+
+/// Reads the items of a list, or `None` where the text is none.
+pub fn items_of(text: &str) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(text).ok()
+}
+
+/// Reads a text as one type, for its faults.
+///
+/// # Errors
+/// Where and why it is not of that type.
+pub fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DecodeError> {
+    serde_json::from_str(text).map_err(|error| DecodeError::Malformed {
+        at: error.column(),
+        what: "json",
+    })
+}
+
+/// Returns true for whole JSON of whatever shape.
+pub fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}

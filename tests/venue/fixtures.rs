@@ -1,0 +1,116 @@
+//! Recorded documents of real exchanges, wherever they lie: every one is read, or is a refusal.
+//!
+//! The folder is `$EXPRESSNET_FIXTURES`, `../shared/fixtures` without it. Its first level names the
+//! dialect, its second may name an exchange of it. No file is named here: whatever lies there is
+//! read. Without the folder these tests say so and pass.
+
+#![expect(clippy::print_stderr, reason = "what is skipped or read is said aloud")]
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use expressnet::venue::btce::style::{BTCE, STYLES, Style};
+use expressnet::venue::document::{Document, pieces_of};
+use expressnet::venue::{DecodeError, btce, mtgox, registry};
+use flate2::read::MultiGzDecoder;
+
+#[test]
+fn fixture_documents_of_mtgox_are_read() {
+    check("mtgox", |_, bytes| mtgox::record::read_document(bytes));
+}
+
+#[test]
+fn fixture_documents_of_btce_and_its_followers_are_read() {
+    check("btce", |path, bytes| {
+        btce::record::read_document(style_of(path), bytes)
+    });
+}
+
+#[test]
+fn fixture_documents_of_yobit_are_read() {
+    check("yobit", |path, bytes| {
+        btce::record::read_document(style_of(path), bytes)
+    });
+}
+
+#[test]
+fn fixture_folders_of_exchanges_not_built_yet_are_named() {
+    let Some(root) = root() else { return };
+    let known = ["mtgox", "btce", "yobit"];
+    let mut others: Vec<String> = fs::read_dir(&root)
+        .unwrap()
+        .filter_map(|entry| entry.ok().filter(|entry| entry.path().is_dir()))
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| !known.contains(&name.as_str()) && registry::find(name).is_none())
+        .collect();
+    others.sort();
+    eprintln!("skipped, not built yet: {}", others.join(", "));
+}
+
+/// The exchange that a file is of: the folder that bears a known name, the nearest one first.
+fn style_of(path: &Path) -> &'static Style {
+    let names = path.iter().rev().filter_map(|part| part.to_str());
+    let mut styles = names.filter_map(|name| STYLES.iter().find(|style| style.name == name));
+    styles.next().copied().unwrap_or(&BTCE)
+}
+
+fn check(dialect: &str, read: impl Fn(&Path, &[u8]) -> Result<Document, DecodeError>) {
+    let Some(root) = root() else { return };
+    let files = files_below(&root.join(dialect));
+    if files.is_empty() {
+        eprintln!("SKIPPED: no files of {dialect} in {}", root.display());
+        return;
+    }
+    let mut faults = Vec::new();
+    for path in &files {
+        let bytes = bytes_of(path);
+        let mut pieces = 0;
+        for piece in pieces_of(&bytes) {
+            pieces += 1;
+            match read(path, &piece) {
+                Ok(document) => eprintln!("{}: {document}", path.display()),
+                Err(why) => faults.push(format!("{}: {why}", path.display())),
+            }
+        }
+        assert!(pieces > 0, "{} holds nothing", path.display());
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+fn bytes_of(path: &Path) -> Vec<u8> {
+    let bytes = fs::read(path).unwrap();
+    if path.extension().is_none_or(|extension| extension != "gz") {
+        return bytes;
+    }
+    let mut whole = Vec::new();
+    let mut reader = MultiGzDecoder::new(&bytes[..]);
+    reader.read_to_end(&mut whole).unwrap();
+    whole
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            match entry.path() {
+                path if path.is_dir() => folders.push(path),
+                path => files.push(path),
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+pub(crate) fn root() -> Option<PathBuf> {
+    let named = std::env::var_os("EXPRESSNET_FIXTURES").map(PathBuf::from);
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures");
+    let root = named.unwrap_or(default);
+    if root.is_dir() {
+        return Some(root);
+    }
+    eprintln!("SKIPPED: no fixtures in {}", root.display());
+    None
+}
