@@ -8,6 +8,7 @@
 //! request bytes ── Server::handle_request ──▶ reply, frames     (rehearsal, tests, simulator)
 //! ```
 
+pub mod btce;
 pub mod exchange;
 pub mod history;
 pub mod http;
