@@ -3,7 +3,11 @@
 use crate::venue::Dialect;
 
 /// Every dialect, in the order in which lists show them.
-pub const VENUES: &[&dyn Dialect] = &[&crate::venue::simulated::Simulated];
+pub const VENUES: &[&dyn Dialect] = &[
+    &crate::venue::simulated::Simulated,
+    &crate::venue::btce::dialect::BTCE_DIALECT,
+    &crate::venue::btce::dialect::YOBIT_DIALECT,
+];
 
 /// Finds a dialect by its name.
 pub fn find(name: &str) -> Option<&'static dyn Dialect> {

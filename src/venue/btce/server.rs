@@ -1,0 +1,519 @@
+//! The served exchange: its markets and accounts, deadlines, and what streams are told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::currency::Currency;
+use crate::model::ids::OrderId;
+use crate::model::instrument::Pair;
+use crate::model::market::{Level, Rules, Side};
+use crate::model::number::{Price, Quantity};
+use crate::model::random::Random;
+use crate::model::time::{Span, Time};
+use crate::model::trade::VenueOrderState;
+use crate::venue::btce::FAULTS;
+use crate::venue::btce::access::{Access, Peers, Rights};
+use crate::venue::btce::document::Documents;
+use crate::venue::btce::ledger::{Ledger, TradeRow, Transaction, TransactionKind};
+use crate::venue::btce::personality::{Habits, Load};
+use crate::venue::btce::pusher::Feed;
+use crate::venue::btce::style::{Style, pair_name};
+use crate::venue::exchange::account::Balance;
+use crate::venue::exchange::{self, AccountNo, Exchange, Fill, Order, Trade, TransferError};
+use crate::venue::history::Quotes;
+use crate::venue::serving::fault::{Fault, Faults};
+use crate::venue::serving::market::RunningMarket;
+use crate::venue::serving::{
+    AccountAudit, AccountSettings, Audit, OrderAudit, ServerSettings, SetupError,
+};
+use crate::venue::{Server, ServerReply, ServerRequest, StreamNo};
+
+/// An exchange of the dialect.
+#[derive(Debug)]
+pub struct BtceServer {
+    pub(super) exchange: Exchange,
+    pub(super) style: Style,
+    pub(super) habits: Habits,
+    pub(super) taker_fee_ppm: u32,
+    pub(super) requests_per_s: u16,
+    house: AccountNo,
+    pub(super) markets: Vec<Listed>,
+    /// Every currency that stands in `funds`.
+    pub(super) currencies: BTreeSet<Currency>,
+    pub(super) access: Access,
+    pub(super) peers: Peers,
+    pub(super) load: Load,
+    pub(super) documents: Documents,
+    pub(super) ledgers: BTreeMap<AccountNo, Ledger>,
+    /// The last name given to an order; a name is never given twice.
+    pub(super) orders_named: u64,
+    transactions: u64,
+    /// The first deposits, until a first call tells the time.
+    endowments: Vec<(AccountNo, Currency, Quantity)>,
+    pub(super) slow_cancels: SlowCancels,
+    feed: Feed,
+    pub(super) faults: Faults,
+    pub(super) overloaded_until: Time,
+    beat_at: Option<Time>,
+}
+
+/// A market and what it demands.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) name: String,
+    pub(super) rules: Rules,
+    running: RunningMarket,
+    /// The feed has told of all trades below this number.
+    trades_told: u64,
+}
+
+/// Cancels that were answered and have not taken effect (fault).
+#[derive(Debug, Default)]
+pub(super) struct SlowCancels {
+    waiting: BTreeMap<(Time, u64), (AccountNo, OrderId)>,
+    pushed: u64,
+}
+
+impl BtceServer {
+    /// Between two looks at streams and at the lag fault.
+    const BEAT: Span = Span::SECOND;
+    /// For this long signed requests are refused once the lag fault struck.
+    const OVERLOAD_LASTS: Span = Span::secs(5);
+    /// What the house has of every currency, in whole units: more than any test can spend, and
+    /// nine of it still fit into an amount.
+    const HOUSE_UNITS: i64 = 10_000_000_000;
+
+    /// Opens markets and accounts; nothing stands in a book before the first deadline.
+    ///
+    /// # Errors
+    /// The first setting that contradicts another or a limit.
+    pub fn new(settings: ServerSettings, style: &'static Style) -> Result<Self, SetupError> {
+        let habits = Habits::find(settings.personality.as_deref(), style)?;
+        let own = settings.markets.iter().map(|(pair, _)| *pair);
+        let rules = own.map(|pair| style.rules_beside(pair, &settings.rules));
+        let loosest = rules.fold(settings.rules, |loosest, rules| Rules {
+            tick: loosest.tick.min(rules.tick),
+            quantity_min: loosest.quantity_min.min(rules.quantity_min),
+            ..loosest
+        });
+        let mut exchange = Exchange::new(exchange::Settings {
+            rules: loosest,
+            maker_fee_ppm: settings.maker_fee_ppm,
+            money: exchange::Money {
+                steps: &[],
+                fee_per_trade: true,
+            },
+        });
+        let mut random = Random::new(settings.seed);
+        let house = exchange.open_house().ok_or(SetupError::Accounts)?;
+        let mut faults = Faults::new(random.fork());
+        for (fault, ppm) in &settings.faults {
+            faults.set(*fault, *ppm);
+        }
+        let mut server = Self {
+            exchange,
+            style: Style {
+                nonce_text: habits.nonce_text,
+                ..*style
+            },
+            habits,
+            taker_fee_ppm: settings.rules.taker_fee_ppm,
+            requests_per_s: settings.requests_per_s,
+            house,
+            markets: Vec::new(),
+            currencies: BTreeSet::new(),
+            access: Access::default(),
+            peers: Peers::default(),
+            load: Load::default(),
+            documents: Documents::default(),
+            ledgers: BTreeMap::new(),
+            orders_named: 0,
+            transactions: 0,
+            endowments: Vec::new(),
+            slow_cancels: SlowCancels::default(),
+            feed: Feed::new(style.pusher, random.fork()),
+            faults,
+            overloaded_until: Time::ZERO,
+            beat_at: None,
+        };
+        for (pair, source) in settings.markets {
+            let rules = style.rules_beside(pair, &settings.rules);
+            let running = RunningMarket::new(pair, source, random.fork());
+            server.open_market(rules, running)?;
+        }
+        for account in &settings.accounts {
+            server.open_account(account)?;
+        }
+        Ok(server)
+    }
+
+    fn open_market(&mut self, rules: Rules, running: RunningMarket) -> Result<(), SetupError> {
+        let pair = running.pair;
+        if !self.exchange.open_market(pair) {
+            return Err(SetupError::Market(pair));
+        }
+        for currency in [pair.base, pair.quote] {
+            let endowed = !self.currencies.insert(currency)
+                || self
+                    .exchange
+                    .credit(self.house, currency, Quantity::whole(Self::HOUSE_UNITS))
+                    .is_ok();
+            assert!(endowed, "the first credit of a currency fits");
+        }
+        self.markets.push(Listed {
+            name: pair_name(pair),
+            rules,
+            running,
+            trades_told: 0,
+        });
+        Ok(())
+    }
+
+    fn open_account(&mut self, settings: &AccountSettings) -> Result<(), SetupError> {
+        let key = &settings.credentials.key;
+        let account = self.exchange.open_account().ok_or(SetupError::Accounts)?;
+        let rights = Rights {
+            info: true,
+            trade: true,
+            withdraw: settings.may_withdraw,
+        };
+        if !self.access.insert(&settings.credentials, account, rights) {
+            return Err(SetupError::KeyTwice(key.clone()));
+        }
+        for (currency, amount) in &settings.balances {
+            let credited = self.exchange.credit(account, *currency, *amount);
+            credited.map_err(|source| SetupError::Balance {
+                key: key.clone(),
+                source,
+            })?;
+            self.currencies.insert(*currency);
+            self.endowments.push((account, *currency, *amount));
+        }
+        self.ledgers.insert(account, Ledger::default());
+        Ok(())
+    }
+
+    /// Returns an account's balances by currency; none for an unknown key.
+    pub fn balances(&self, key: &str) -> Vec<(Currency, Balance)> {
+        let account = self.access.account(key);
+        account.map_or_else(Vec::new, |account| {
+            self.exchange.balances(account).collect()
+        })
+    }
+
+    /// Returns every order of an account, by name.
+    pub fn orders(&self, key: &str) -> Vec<Order> {
+        let account = self.access.account(key);
+        account.map_or_else(Vec::new, |account| {
+            let orders = self.exchange.orders_from(account, OrderId(0));
+            orders.copied().collect()
+        })
+    }
+
+    /// Returns the levels of a side, best first.
+    pub fn levels(&self, pair: Pair, side: Side) -> Vec<Level> {
+        self.exchange.levels(pair, side).collect()
+    }
+
+    /// Returns how often each fault struck, by name.
+    pub fn fault_counts(&self) -> Vec<(&'static str, u64)> {
+        self.faults.counts(&FAULTS)
+    }
+
+    /// Switches a fault on, off or to another rate.
+    pub fn set_fault(&mut self, fault: Fault, ppm: u32) {
+        self.faults.set(fault, ppm);
+    }
+
+    /// Changes what a key may do; false for an unknown one.
+    pub fn set_rights(&mut self, key: &str, rights: Rights) -> bool {
+        self.access.set_rights(key, rights)
+    }
+
+    /// Moves money into an account.
+    ///
+    /// # Errors
+    /// See `TransferError`.
+    pub fn credit(
+        &mut self,
+        key: &str,
+        currency: Currency,
+        amount: Quantity,
+        now: Time,
+    ) -> Result<(), TransferError> {
+        self.begin(now);
+        let account = self.access.account(key).ok_or(TransferError::Unknown)?;
+        self.exchange.credit(account, currency, amount)?;
+        self.currencies.insert(currency);
+        self.note_transfer(TransactionKind::Deposit, account, currency, amount, now);
+        Ok(())
+    }
+
+    /// Moves free money out of an account.
+    ///
+    /// # Errors
+    /// See `TransferError`.
+    pub fn debit(
+        &mut self,
+        key: &str,
+        currency: Currency,
+        amount: Quantity,
+        now: Time,
+    ) -> Result<(), TransferError> {
+        self.begin(now);
+        let account = self.access.account(key).ok_or(TransferError::Unknown)?;
+        self.exchange.debit(account, currency, amount)?;
+        self.note_transfer(TransactionKind::Withdrawal, account, currency, amount, now);
+        Ok(())
+    }
+
+    /// Replaces what the house has standing in a market.
+    pub fn quote(
+        &mut self,
+        pair: Pair,
+        quotes: &Quotes,
+        now: Time,
+        push: &mut dyn FnMut(StreamNo, &[u8]),
+    ) {
+        let mut markets = self.markets.iter_mut();
+        if let Some(listed) = markets.find(|listed| listed.running.pair == pair) {
+            let (exchange, house) = (&mut self.exchange, self.house);
+            listed
+                .running
+                .quote(exchange, house, &listed.rules, quotes, now);
+        }
+        self.publish(push);
+    }
+
+    /// Returns the market of a name.
+    pub(super) fn listed(&self, name: &str) -> Option<&Listed> {
+        self.markets.iter().find(|listed| listed.name == name)
+    }
+
+    /// Returns a name that no order has.
+    pub(super) fn next_name(&mut self) -> OrderId {
+        self.orders_named += 1;
+        OrderId(self.orders_named)
+    }
+
+    /// Books the first deposits at the first moment that is known.
+    fn begin(&mut self, now: Time) {
+        for (account, currency, amount) in std::mem::take(&mut self.endowments) {
+            self.note_transfer(TransactionKind::Deposit, account, currency, amount, now);
+        }
+    }
+
+    fn note_transfer(
+        &mut self,
+        kind: TransactionKind,
+        account: AccountNo,
+        currency: Currency,
+        amount: Quantity,
+        now: Time,
+    ) {
+        self.transactions += 1;
+        let ledger = self.ledgers.entry(account).or_default();
+        ledger.push_transaction(Transaction {
+            id: self.transactions,
+            kind,
+            currency,
+            amount,
+            unix_s: unix_s(now),
+        });
+    }
+
+    /// Books what changed since the last call, and tells it on the feed.
+    fn publish(&mut self, push: &mut dyn FnMut(StreamNo, &[u8])) {
+        self.book_fills();
+        let ledgers = &mut self.ledgers;
+        self.exchange.drain_touched(|order| {
+            let ledger = ledgers.entry(order.account).or_default();
+            let id = order.id.unwrap_or_default();
+            match order.state {
+                VenueOrderState::Open => ledger.open.insert(id),
+                VenueOrderState::Pending | VenueOrderState::Closed | VenueOrderState::Rejected => {
+                    ledger.open.remove(&id)
+                }
+            };
+        });
+        for listed in &mut self.markets {
+            let pair = listed.running.pair;
+            let told = listed.trades_told;
+            let trades = self.exchange.trades(pair);
+            let fresh: Vec<Trade> = trades.filter(|trade| trade.no >= told).copied().collect();
+            if let Some(last) = fresh.last() {
+                listed.trades_told = last.no + 1;
+                self.feed.push_trades(pair, &fresh, &mut self.faults, push);
+            }
+            if let Some(changes) = self.exchange.drain_changes(pair) {
+                self.feed.push_depth(pair, &changes, &mut self.faults, push);
+            }
+        }
+    }
+
+    fn book_fills(&mut self) {
+        let fills: Vec<Fill> = self.exchange.drain_fills().collect();
+        for fill in &fills {
+            let order = self.exchange.order(fill.order).and_then(|order| order.id);
+            let order = if self.habits.takers_row_names_maker && !fill.is_maker {
+                let mut makers = fills.iter();
+                let maker = makers.find(|other| other.is_maker && other.trade == fill.trade);
+                let maker = maker.and_then(|maker| self.exchange.order(maker.order)?.id);
+                maker.unwrap_or_else(|| self.next_name())
+            } else {
+                order.unwrap_or_default()
+            };
+            let ledger = self.ledgers.entry(fill.account).or_default();
+            ledger.push_trade(TradeRow {
+                id: trade_id(fill.trade),
+                pair: fill.pair,
+                side: fill.side,
+                quantity: fill.quantity,
+                price: fill.price,
+                order,
+                is_maker: fill.is_maker,
+                unix_s: unix_s(fill.at),
+            });
+        }
+    }
+
+    fn beat(&mut self, now: Time) -> Time {
+        let due = *self.beat_at.get_or_insert(now);
+        if now < due {
+            return due;
+        }
+        let next = now + Self::BEAT;
+        self.beat_at = Some(next);
+        if now >= self.overloaded_until && self.faults.strikes(Fault::Lag) {
+            self.overloaded_until = now + Self::OVERLOAD_LASTS;
+        }
+        next
+    }
+}
+
+impl SlowCancels {
+    /// Cancels that wait; one more takes effect at once.
+    const WAITING_MAX: usize = 10_000;
+
+    pub(super) fn push(&mut self, account: AccountNo, id: OrderId, at: Time) -> bool {
+        self.pushed += 1;
+        let fits = self.waiting.len() < Self::WAITING_MAX;
+        if fits {
+            self.waiting.insert((at, self.pushed), (account, id));
+        }
+        fits
+    }
+
+    fn pop_due(&mut self, now: Time) -> Option<(AccountNo, OrderId)> {
+        let first = self.waiting.first_entry()?;
+        (first.key().0 <= now).then(|| first.remove())
+    }
+
+    fn next_at(&self) -> Option<Time> {
+        self.waiting.keys().next().map(|(at, _)| *at)
+    }
+}
+
+impl Listed {
+    pub(super) fn pair(&self) -> Pair {
+        self.running.pair
+    }
+
+    /// Returns the lowest and the highest price that an order may name here.
+    pub(super) fn prices(&self, style: &Style) -> (Price, Price) {
+        style.prices(self.pair(), self.rules.tick)
+    }
+}
+
+impl Server for BtceServer {
+    fn handle_request(
+        &mut self,
+        request: &ServerRequest<'_>,
+        now: Time,
+        push: &mut dyn FnMut(StreamNo, &[u8]),
+    ) -> ServerReply {
+        self.begin(now);
+        let reply = self.answer(request, now);
+        self.publish(push);
+        reply
+    }
+
+    fn handle_stream(&mut self, stream: StreamNo, target: &str, now: Time) -> bool {
+        self.feed.open(stream, target, now)
+    }
+
+    fn handle_frame(
+        &mut self,
+        stream: StreamNo,
+        frame: &[u8],
+        now: Time,
+        push: &mut dyn FnMut(StreamNo, &[u8]),
+    ) {
+        self.feed.handle_frame(stream, frame, now, push);
+    }
+
+    fn handle_stream_closed(&mut self, stream: StreamNo) {
+        self.feed.forget(stream);
+    }
+
+    fn handle_deadline(
+        &mut self,
+        now: Time,
+        push: &mut dyn FnMut(StreamNo, &[u8]),
+    ) -> Option<Time> {
+        self.begin(now);
+        while let Some((account, id)) = self.slow_cancels.pop_due(now) {
+            // What was filled in between needs no cancel.
+            self.exchange.cancel(account, id).ok();
+        }
+        let mut next = self.beat(now);
+        for listed in &mut self.markets {
+            let (exchange, house) = (&mut self.exchange, self.house);
+            let at = listed.running.advance(exchange, house, &listed.rules, now);
+            next = at.map_or(next, |at| next.min(at));
+        }
+        self.publish(push);
+        self.feed.tend(now, push);
+        let slow = self.slow_cancels.next_at();
+        Some(slow.map_or(next, |at| next.min(at)))
+    }
+
+    fn poll_closed(&mut self) -> Option<StreamNo> {
+        self.feed.poll_closed()
+    }
+
+    fn audit(&self) -> Audit {
+        let accounts = self.access.keys().map(|key| AccountAudit {
+            key: key.to_owned(),
+            balances: self
+                .balances(key)
+                .iter()
+                .map(|(currency, balance)| (*currency, balance.free, balance.held))
+                .collect(),
+            orders: self.orders(key).iter().filter_map(audit_of).collect(),
+        });
+        Audit {
+            duplicates: self.exchange.duplicates(),
+            imbalance: self.exchange.imbalance().map(|(currency, _)| currency),
+            accounts: accounts.collect(),
+        }
+    }
+}
+
+fn audit_of(order: &Order) -> Option<OrderAudit> {
+    Some(OrderAudit {
+        id: order.id?,
+        pair: order.pair,
+        side: order.side,
+        filled: order.filled,
+    })
+}
+
+/// Returns the number of a trade as customers see it; theirs begin with one.
+pub(super) fn trade_id(no: u64) -> u64 {
+    no.saturating_add(1)
+}
+
+/// Returns a moment in whole seconds since 1970.
+pub(super) fn unix_s(at: Time) -> u64 {
+    at.0 / Span::SECOND.0
+}
