@@ -21,9 +21,6 @@ pub mod serving;
 pub mod simulated;
 pub mod socketio;
 
-#[cfg(test)]
-mod conformance;
-
 use std::fmt;
 
 use thiserror::Error;

@@ -1,7 +1,9 @@
 //! Tests of `src/venue` through its public interface.
 
+mod conformance;
 mod exchange;
 pub(crate) mod fixtures;
 mod registry;
 mod signing;
 mod simulated;
+mod world;
