@@ -9,6 +9,7 @@
 //! status 200 and says `{"success":0,"error":"..."}`.
 
 pub mod access;
+mod booking;
 mod document;
 mod form;
 mod json;
@@ -18,6 +19,7 @@ mod public;
 mod pusher;
 mod refusal;
 pub mod server;
+mod slow;
 pub mod style;
 mod tapi;
 mod trade;
