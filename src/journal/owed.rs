@@ -86,8 +86,8 @@ pub struct Owed {
     /// When each open envelope was granted: none of its orders is older.
     pub granted_at: BTreeMap<EnvelopeId, Time>,
     pub orders: BTreeMap<OrderId, DrawnOrder>,
-    /// The venue's own names of orders; the oldest give way.
-    pub names: BTreeMap<OrderId, VenueRef>,
+    /// The venues' own names of orders and of their trades; the oldest give way.
+    pub names: BTreeSet<(OrderId, VenueRef)>,
     /// Nonces that may have been used, by venue.
     pub nonces: BTreeMap<VenueId, u64>,
     pub legs: BTreeMap<PlanId, Vec<FiredLeg>>,
@@ -237,7 +237,7 @@ impl Owed {
         {
             self.balances.insert((location, currency), units);
         } else if let Record::Named { order, reference } = record {
-            self.names.insert(order, reference);
+            self.names.insert((order, reference));
             while self.names.len() > Self::NAMES_MAX {
                 self.names.pop_first();
             }

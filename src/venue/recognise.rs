@@ -33,7 +33,7 @@ pub enum Found {
 }
 
 impl Stray {
-    fn may_be(&self, intent: &OrderIntent) -> bool {
+    pub fn may_be(&self, intent: &OrderIntent) -> bool {
         let is_there = self.market == intent.market && self.side == intent.side;
         let fits = self
             .limit

@@ -8,11 +8,11 @@ use expressnet::execution::{self};
 use expressnet::model::currency::Currency;
 use expressnet::model::ids::{EnvelopeId, NodeId, OrderId, PlanId};
 use expressnet::model::instrument::{Market, Pair};
-use expressnet::model::market::{Level, Rules, Side, UpdateKind};
+use expressnet::model::market::{Level, Side, UpdateKind};
 use expressnet::model::number::{Price, Quantity};
 use expressnet::model::sealed::{Approved, ApprovedOrder};
 use expressnet::model::time::{Span, Time};
-use expressnet::model::trade::{Draw, Filled, OrderReport, Purpose};
+use expressnet::model::trade::{Draw, Filled, Purpose};
 use expressnet::venue::http::{Request, parse_request, write_request};
 use expressnet::venue::serving::fault::Fault;
 use expressnet::venue::serving::market::Source;
@@ -56,7 +56,6 @@ impl Plan {
 pub(crate) struct World {
     pub(crate) dialect: &'static dyn Dialect,
     pub(crate) setup: Setup,
-    pub(crate) rules: Rules,
     pub(crate) server: Box<dyn Server>,
     pub(crate) feed: Box<dyn Feed>,
     pub(crate) client: Box<dyn OrderClient>,
@@ -88,6 +87,8 @@ pub(crate) struct Book {
     pub(crate) asks: BTreeMap<Price, Quantity>,
     pub(crate) updates: u64,
     pub(crate) gaps: u64,
+    /// An update is missing, until the next snapshot.
+    is_broken: bool,
     pub(crate) engine_lag: Span,
 }
 
@@ -97,23 +98,18 @@ impl Book {
         matches!((bid, ask), (Some((bid, _)), Some((ask, _))) if bid >= ask)
     }
 
-    pub(crate) fn best(&self, side: Side) -> Option<Price> {
-        match side {
-            Side::Bid => self.bids.last_key_value().map(|(price, _)| *price),
-            Side::Ask => self.asks.first_key_value().map(|(price, _)| *price),
-        }
-    }
-
     fn apply(&mut self, kind: UpdateKind, sequence: u64, bids: &[Level], asks: &[Level]) {
         self.updates += 1;
         match kind {
             UpdateKind::Snapshot => {
+                self.is_broken = false;
                 self.bids.clear();
                 self.asks.clear();
             }
             UpdateKind::Delta { previous } if self.sequence == Some(previous) => (),
             UpdateKind::Delta { .. } => {
-                self.gaps += 1;
+                self.gaps += u64::from(!self.is_broken);
+                self.is_broken = true;
                 return;
             }
         }
@@ -159,7 +155,6 @@ impl World {
         };
         let mut world = Self {
             dialect,
-            rules,
             server: dialect.server(settings).unwrap(),
             feed: dialect.feed(&setup),
             client: dialect.order_client(&setup, credentials("c2VjcmV0IG9mIGEgdGVzdA==")),
@@ -506,6 +501,7 @@ impl World {
     /// Decodes a frame or a document and does what it makes necessary.
     pub(crate) fn hear(&mut self, document: Option<(Ticket, u16)>, bytes: &[u8]) {
         let now = self.now;
+        let (was_broken, was_crossed) = (self.book.is_broken, self.book.is_crossed());
         let (mut is_private, mut reports, mut heard) = (false, Vec::new(), Vec::new());
         let book = &mut self.book;
         let mut listen = |fact: Heard<'_>| match fact {
@@ -541,7 +537,7 @@ impl World {
             self.lose_stream();
             return;
         }
-        if self.book.gaps > 0 || self.book.is_crossed() {
+        if self.book.is_broken && !was_broken || self.book.is_crossed() && !was_crossed {
             self.resync();
         }
         self.tend();
@@ -619,13 +615,6 @@ impl Owned {
             Ask::Get { ticket, target } => Self::Get(ticket, target.to_owned()),
         }
     }
-}
-
-pub(crate) fn one_order(told: &[Told]) -> Option<OrderReport> {
-    told.iter().find_map(|fact| match fact {
-        Told::Order(report) => Some(*report),
-        _ => None,
-    })
 }
 
 pub(crate) fn credentials(secret: &str) -> Credentials {

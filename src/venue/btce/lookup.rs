@@ -2,19 +2,23 @@
 //!
 //! 1. The open orders: those with a known name stand there, or are over.
 //! 2. The history, on from the last trade that is known.
-//! 3. Orders without a name are recognised among the open ones and the traded ones that are nobody's.
+//! 3. An order without a name is recognised among the open ones that are nobody's and the trades that
+//!    are: what rests and what was traded are together what was ordered, which no other open order
+//!    of ours there is. Two that may be it, and nobody decides but the owner.
 
 use std::collections::BTreeMap;
 
 use crate::model::ids::OrderId;
 use crate::model::instrument::Market;
+use crate::model::market::Side;
 use crate::model::number::{Price, Quantity};
 use crate::model::time::{Span, Time};
-use crate::model::trade::{OrderIntent, VenueRef};
-use crate::venue::btce::order::{BtceOrders, Known, Traded};
-use crate::venue::btce::shape::{HistoryRow, OrderRow, pair_of, quantity_of, side_of};
+use crate::model::trade::{Filled, OrderIntent, VenueRef};
+use crate::venue::btce::history::Row;
+use crate::venue::btce::order::{BtceOrders, Known};
+use crate::venue::btce::shape::{Envelope, HistoryRow, OrderRow, pair_of, quantity_of, side_of};
 use crate::venue::literal::Excess;
-use crate::venue::recognise::{Found, Stray, recognise};
+use crate::venue::recognise::Stray;
 use crate::venue::{OrdersQuery, ReplyError, Told};
 
 /// One question about orders, while it is being answered.
@@ -100,14 +104,15 @@ impl BtceOrders {
             told(Told::More);
             return Ok(());
         }
+        self.find_due(told);
         self.recognise_strays(told);
         let about = self.lookup.take().map(|lookup| lookup.about);
         for intent in about.unwrap_or_default() {
-            let has_name = self
+            let is_found = self
                 .known
                 .get(&intent.id)
-                .is_some_and(|known| known.reference.is_some());
-            if has_name && !self.tell(intent.id, now, told) {
+                .is_some_and(|known| known.reference.is_some() || known.is_removed);
+            if is_found && !self.tell(intent.id, now, told) {
                 // To say nothing of it would count it as absent.
                 return Err(ReplyError::Unknown);
             }
@@ -149,7 +154,7 @@ impl BtceOrders {
         let Some(lookup) = &mut self.lookup else {
             return Ok(());
         };
-        let since_s = lookup.since.since(Time::ZERO + Self::SLACK).0 / Span::SECOND.0;
+        let since_s = since_s(lookup.since);
         let recent = strays.iter().filter(|(_, at_s)| *at_s >= since_s);
         lookup.strays = recent.map(|(stray, _)| *stray).collect();
         for intent in &lookup.about {
@@ -158,7 +163,8 @@ impl BtceOrders {
             };
             match listed.get(&intent.id) {
                 Some(resting) => {
-                    known.remaining = known.remaining.min(*resting);
+                    let traded = known.intent.quantity.less(*resting);
+                    known.traded_min = known.traded_min.max(traded);
                     known.is_removed = false;
                 }
                 None if known.reference.is_some() => known.is_removed = true,
@@ -176,33 +182,16 @@ impl BtceOrders {
         };
         let mut fresh = Vec::new();
         for (trade, row) in &rows {
-            if self.history.last.is_some_and(|last| *trade <= last) {
-                continue;
+            if self.history.last.is_none_or(|last| *trade > last) {
+                fresh.push(self.row_of(*trade, row).ok_or(ReplyError::Unknown)?);
             }
-            let pair = pair_of(&row.pair).ok_or(ReplyError::Unknown)?;
-            let side = side_of(&row.side).ok_or(ReplyError::Unknown)?;
-            let quantity = quantity_of(&row.amount).ok_or(ReplyError::Unknown)?;
-            let rate = row
-                .rate
-                .units(Excess::Refused)
-                .map_err(|_| ReplyError::Unknown)?;
-            let traded = Traded {
-                quantity,
-                total: Price(rate).total_floor(quantity),
-            };
-            fresh.push((VenueRef(u128::from(row.order_id)), pair, side, traded));
         }
-        for (reference, pair, side, traded) in fresh {
-            let known = self.names.get(&reference);
-            if let Some(known) = known.and_then(|id| self.known.get_mut(id)) {
-                known.traded.add(traded);
-                continue;
-            }
-            let empty = (pair, side, Traded::default());
-            let stray = self.history.strays.entry(reference).or_insert(empty);
-            stray.2.add(traded);
-            while self.history.strays.len() > Self::STRAYS_MAX {
-                self.history.strays.pop_first();
+        for row in fresh.into_iter().flatten() {
+            let named = self.names.get(&row.reference);
+            let known = named.and_then(|id| self.known.get_mut(id));
+            match known.filter(|known| known.claims(&row)) {
+                Some(known) => known.add(&row),
+                None => self.history.push(row),
             }
         }
         if let Some(last) = rows.keys().next_back() {
@@ -212,97 +201,149 @@ impl BtceOrders {
         Ok(rows.len() >= Self::TRADES_MAX)
     }
 
-    /// Names the orders of which nothing ever rested: each is the one in the history with its
-    /// amount.
-    pub(super) fn name_whole_orders(&mut self, told: &mut dyn FnMut(Told)) {
-        let whole: Vec<OrderIntent> = self
-            .known
-            .values()
-            .filter(|known| {
-                known.reference.is_none() && known.remaining.is_zero() && !known.is_ended
-            })
-            .map(|known| known.intent)
-            .collect();
-        if whole.is_empty() {
-            return;
-        }
-        let strays = self.traded_strays();
-        for found in recognise(&whole, &strays) {
-            match found {
-                Found::Is(id, reference) => self.bind(id, reference, told),
-                Found::Ambiguous(id) => told(Told::Ambiguous(id)),
-            }
-        }
+    /// Reads one trade; one of a market that is not ours is nothing.
+    fn row_of(&self, trade: u64, row: &HistoryRow<'_>) -> Option<Option<Row>> {
+        let pair = pair_of(&row.pair).filter(|pair| self.pairs.contains(pair));
+        let Some(pair) = pair else { return Some(None) };
+        let side = side_of(&row.side)?;
+        let quantity = quantity_of(&row.amount)?;
+        let total = Price(row.rate.units(Excess::Refused).ok()?).total_floor(quantity);
+        let received = match side {
+            Side::Bid => quantity,
+            Side::Ask => total,
+        };
+        Some(Some(Row {
+            trade,
+            reference: VenueRef(u128::from(row.order_id)),
+            was_resting: row.is_your_order == 1,
+            pair,
+            side,
+            filled: Filled {
+                quantity,
+                total,
+                // A part of what is received, rounded up for every trade.
+                fee: received.ppm_ceil(self.fee_ppm(pair)).min(received),
+            },
+            at_s: row.timestamp,
+        }))
     }
 
+    /// Finds the orders in question that have no name among what is nobody's.
     fn recognise_strays(&mut self, told: &mut dyn FnMut(Told)) {
-        let Some(lookup) = &self.lookup else { return };
+        let Some(lookup) = self.lookup.take() else {
+            return;
+        };
         let is_nameless = |id: &OrderId| {
             let known = self.known.get(id);
-            known.is_some_and(|known| known.reference.is_none())
+            known.is_some_and(|known| known.reference.is_none() && !known.is_removed)
         };
         let nameless = lookup.about.iter().filter(|intent| is_nameless(&intent.id));
-        let about: Vec<OrderIntent> = nameless.copied().collect();
-        if about.is_empty() {
-            return;
+        let (blank, about): (Vec<OrderIntent>, Vec<OrderIntent>) = nameless
+            .copied()
+            .partition(|intent| intent.quantity.is_zero());
+        let mut open = lookup.strays.clone();
+        let since_s = since_s(lookup.since);
+        for intent in &about {
+            self.recognise(intent, &mut open, since_s, told);
         }
-        let mut strays = self.traded_strays();
-        for open in &lookup.strays {
-            match strays
-                .iter_mut()
-                .find(|stray| stray.reference == open.reference)
-            {
-                Some(stray) => {
-                    stray.resting = open.resting;
-                    stray.limit = open.limit;
-                }
-                None => strays.push(*open),
-            }
+        for intent in &blank {
+            self.take_blank(intent, &mut open, since_s, told);
         }
-        for found in recognise(&about, &strays) {
-            match found {
-                Found::Ambiguous(id) => told(Told::Ambiguous(id)),
-                Found::Is(id, reference) => {
-                    let stray = strays.iter().find(|stray| stray.reference == reference);
-                    self.adopt_stray(id, stray, told);
-                }
-            }
-        }
+        self.lookup = Some(lookup);
     }
 
-    fn adopt_stray(&mut self, id: OrderId, stray: Option<&Stray>, told: &mut dyn FnMut(Told)) {
-        let (Some(stray), Some(known)) = (stray, self.known.get_mut(&id)) else {
-            return;
-        };
-        if known.intent.quantity.is_zero() {
+    /// Finds one order by its amount.
+    fn recognise(
+        &mut self,
+        intent: &OrderIntent,
+        open: &mut Vec<Stray>,
+        since_s: u64,
+        told: &mut dyn FnMut(Told),
+    ) {
+        let (pair, side) = (intent.market.pair, intent.side);
+        let runs = |quantity: Quantity| self.history.runs(pair, side, quantity, since_s);
+        // What rests of it, if anything, and where the run of its trades begins.
+        let mut may_be: Vec<(Option<Stray>, Option<u64>)> = Vec::new();
+        for stray in open.iter().filter(|stray| stray.may_be(intent)) {
             let resting = stray.resting.unwrap_or_default();
-            known.intent.quantity = resting.saturating_add(stray.traded);
-            known.intent.limit = stray.limit.unwrap_or(known.intent.limit);
+            let named = self.history.named_quantity(stray.reference);
+            let accounted = resting.saturating_add(named);
+            match intent.quantity.less(accounted) {
+                Quantity::ZERO if accounted == intent.quantity => {
+                    may_be.push((Some(*stray), None));
+                }
+                Quantity::ZERO => (),
+                rest => may_be.extend(
+                    runs(rest)
+                        .into_iter()
+                        .map(|first| (Some(*stray), Some(first))),
+                ),
+            }
         }
-        known.remaining = match stray.resting {
-            Some(resting) => resting,
-            None => known.intent.quantity.less(stray.traded),
+        may_be.extend(
+            runs(intent.quantity)
+                .into_iter()
+                .map(|first| (None, Some(first))),
+        );
+        let (stray, first) = match may_be[..] {
+            [] => return,
+            [one] => one,
+            [..] => {
+                told(Told::Ambiguous(intent.id));
+                return;
+            }
         };
-        known.is_removed = stray.resting.is_none();
-        self.bind(id, stray.reference, told);
+        let mut quantity = intent.quantity;
+        if let Some(stray) = stray {
+            let named = self.history.named_quantity(stray.reference);
+            quantity = quantity.less(stray.resting.unwrap_or_default()).less(named);
+            open.retain(|other| other.reference != stray.reference);
+            self.bind(intent.id, stray.reference, told);
+        } else if let Some(known) = self.known.get_mut(&intent.id) {
+            known.is_removed = true;
+        }
+        if let Some(first) = first {
+            self.bind_run(intent.id, first, quantity, told);
+        }
     }
 
-    fn traded_strays(&self) -> Vec<Stray> {
-        self.history
-            .strays
-            .iter()
-            .map(|(reference, (pair, side, traded))| Stray {
-                reference: *reference,
-                market: Market {
-                    venue: self.venue,
-                    pair: *pair,
-                },
-                side: *side,
-                limit: None,
-                resting: None,
-                traded: traded.quantity,
-            })
-            .collect()
+    /// Gives what is left to a question that knows no amount: an open order, or trades of a moment.
+    fn take_blank(
+        &mut self,
+        intent: &OrderIntent,
+        open: &mut Vec<Stray>,
+        since_s: u64,
+        told: &mut dyn FnMut(Told),
+    ) {
+        let (pair, side) = (intent.market.pair, intent.side);
+        let at = open.iter().position(|stray| stray.may_be(intent));
+        let resting = self
+            .history
+            .resting_strays()
+            .into_iter()
+            .find(|(_, other_pair, other_side)| *other_pair == pair && *other_side == side);
+        let burst = self.history.bursts(pair, side, since_s).first().copied();
+        let Some(known) = self.known.get_mut(&intent.id) else {
+            return;
+        };
+        if let Some(at) = at {
+            let stray = open.remove(at);
+            known.intent.quantity = stray.resting.unwrap_or_default();
+            known.intent.limit = stray.limit.unwrap_or(known.intent.limit);
+            known.intent.quantity = known
+                .intent
+                .quantity
+                .saturating_add(self.history.named_quantity(stray.reference));
+            self.bind(intent.id, stray.reference, told);
+        } else if let Some((reference, ..)) = resting {
+            known.is_removed = true;
+            known.intent.quantity = self.history.named_quantity(reference);
+            self.bind(intent.id, reference, told);
+        } else if let Some((first, quantity)) = burst {
+            known.is_removed = true;
+            known.intent.quantity = quantity;
+            self.bind_run(intent.id, first, quantity, told);
+        }
     }
 
     /// Reads a list that the exchange gives as an object by number; `None` where it is empty, which
@@ -311,7 +352,7 @@ impl BtceOrders {
         &mut self,
         body: &'a [u8],
     ) -> Result<Option<BTreeMap<u64, T>>, ReplyError> {
-        let envelope: crate::venue::btce::shape::Envelope<'a> =
+        let envelope: Envelope<'a> =
             serde_json::from_slice(body).map_err(|_| ReplyError::Unknown)?;
         let is_empty = matches!(envelope.error.as_deref(), Some("no orders" | "no trades"));
         if envelope.success == 0 && is_empty {
@@ -319,4 +360,9 @@ impl BtceOrders {
         }
         self.content(body).map(Some)
     }
+}
+
+/// Returns the second before which nothing that is in question can have happened.
+pub(super) fn since_s(since: Time) -> u64 {
+    since.since(Time::ZERO + BtceOrders::SLACK).0 / Span::SECOND.0
 }

@@ -10,9 +10,11 @@
 
 pub mod access;
 pub mod dialect;
+mod booking;
 mod document;
 pub mod feed;
 mod form;
+mod history;
 mod json;
 mod ledger;
 mod lookup;
@@ -25,6 +27,7 @@ mod refusal;
 pub mod server;
 pub mod shape;
 pub mod sign;
+mod slow;
 pub mod style;
 mod tapi;
 mod trade;

@@ -1,9 +1,8 @@
 //! The trading half of the BTC-e dialect: signed requests one by one, replies, and what was traded.
 //!
-//! The answer to an order says at once how much of it rests, but names it only where something does,
-//! and never says at which prices it traded: that stands in the account's history of trades, which
-//! is read on from the last trade that is known. An order of which nothing rests is the one in the
-//! history that is nobody's and has its amount.
+//! The answer to an order says at once how much it traded and how much rests, but names it only where
+//! something does, and never says at which prices: that stands in the account's history of trades,
+//! which is read on from the last trade that is known.
 //!
 //! Nonces are 32 bits, for ever: they are reserved durably in blocks before they are used, and where
 //! the exchange says that it has seen a higher one, counting goes on from there.
@@ -16,12 +15,13 @@ use serde::Deserialize;
 use crate::model::currency::Currency;
 use crate::model::ids::OrderId;
 use crate::model::instrument::{Market, Pair, VenueId};
-use crate::model::market::Side;
+use crate::model::market::Rules;
 use crate::model::number::Quantity;
 use crate::model::sealed::Approved;
 use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderIntent, OrderReport, VenueOrderState, VenueRef};
-use crate::venue::btce::lookup::Lookup;
+use crate::venue::btce::history::{History, Row, trades_of, trades_reference};
+use crate::venue::btce::lookup::{Lookup, since_s};
 use crate::venue::btce::shape::{
     Account, Cancelled, Envelope, OrderRow, Placed, quantity_of, side_word,
 };
@@ -38,7 +38,7 @@ pub struct BtceOrders {
     pub(super) venue: VenueId,
     host: String,
     pub(super) pairs: Vec<Pair>,
-    rules: Vec<(Pair, crate::model::market::Rules)>,
+    rules: Vec<(Pair, Rules)>,
     pub(super) style: &'static Style,
     signer: Signer,
     nonces: Nonces,
@@ -56,32 +56,18 @@ pub(super) struct Known {
     pub(super) intent: OrderIntent,
     pub(super) reference: Option<VenueRef>,
     sent: Time,
-    /// The least that was told to rest.
-    pub(super) remaining: Quantity,
+    /// What it must have traded, by what was told.
+    pub(super) traded_min: Quantity,
+    /// What it traded when it came in and is not found in the history yet.
+    due: Quantity,
     /// It does not rest any more.
     pub(super) is_removed: bool,
     /// Cancelled, but not yet seen to be gone.
     is_cancelled: bool,
     pub(super) is_ended: bool,
-    pub(super) traded: Traded,
+    filled: Filled,
     /// When to ask about it.
     pub(super) ask_at: Option<Time>,
-}
-
-/// What an order has traded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Traded {
-    pub(super) quantity: Quantity,
-    pub(super) total: Quantity,
-}
-
-/// The account's history of trades, as far as it was read.
-#[derive(Debug, Default)]
-pub(super) struct History {
-    /// The last trade that was read.
-    pub(super) last: Option<u64>,
-    /// What was traded by orders that are nobody's yet, oldest first.
-    pub(super) strays: BTreeMap<VenueRef, (Pair, Side, Traded)>,
 }
 
 /// Numbers of requests.
@@ -115,8 +101,6 @@ impl fmt::Debug for BtceOrders {
 impl BtceOrders {
     /// Orders remembered, ended ones included; the oldest ended ones give way.
     const KNOWN_MAX: usize = 4_096;
-    /// Orders in the history that are nobody's; the oldest give way.
-    pub(super) const STRAYS_MAX: usize = 4_096;
     /// Trades asked for at a time.
     pub(super) const TRADES_MAX: usize = 1_000;
     /// The exchange's clock may be this much behind.
@@ -169,7 +153,7 @@ impl BtceOrders {
         let form = match self.history.last {
             Some(last) => format!("&from_id={}&order=ASC&count={count}", last + 1),
             None => {
-                let since_s = since.since(Time::ZERO + Self::SLACK).0 / Span::SECOND.0;
+                let since_s = since_s(since);
                 format!("&since={since_s}&order=ASC&count={count}")
             }
         };
@@ -205,33 +189,53 @@ impl BtceOrders {
             self.names.insert(reference, id);
             told(Told::Named { order, reference });
         }
-        if let Some((_, _, traded)) = self.history.strays.remove(&reference) {
-            known.traded.add(traded);
+        for row in self.history.take_named(reference) {
+            known.filled = known.filled.plus(row.filled);
         }
+    }
+
+    /// Gives an order the trades that it made when it came in.
+    pub(super) fn bind_run(
+        &mut self,
+        id: OrderId,
+        first: u64,
+        quantity: Quantity,
+        told: &mut dyn FnMut(Told),
+    ) {
+        let Some(known) = self.known.get_mut(&id) else {
+            return;
+        };
+        let market = known.intent.market;
+        let side = known.intent.side;
+        let rows: Vec<Row> = self.history.take_run(market.pair, side, first, quantity);
+        for row in rows {
+            known.filled = known.filled.plus(row.filled);
+        }
+        known.due = Quantity::ZERO;
+        known.traded_min = known.traded_min.max(known.filled.quantity);
+        // The next run must know that these are counted.
+        told(Told::Named {
+            order: id,
+            reference: trades_reference(first, quantity),
+        });
     }
 
     /// Tells where an order stands, once the history holds all that it must.
     pub(super) fn tell(&mut self, id: OrderId, now: Time, told: &mut dyn FnMut(Told)) -> bool {
-        let fee_ppm = self
-            .known
-            .get(&id)
-            .map(|known| self.fee_ppm(known.intent.market.pair));
-        let (Some(known), Some(fee_ppm)) = (self.known.get_mut(&id), fee_ppm) else {
+        let Some(known) = self.known.get_mut(&id) else {
             return true;
         };
-        let expected = known.intent.quantity.less(known.remaining);
-        if known.traded.quantity < expected {
+        if known.due.is_positive() || known.filled.quantity < known.traded_min {
             known.ask_at = Some(now + Self::ASK_AGAIN);
             return false;
         }
-        known.remaining = known.intent.quantity.less(known.traded.quantity);
-        known.is_ended |= known.is_removed || known.remaining.is_zero();
+        known.is_ended |= known.is_removed || known.filled.quantity >= known.intent.quantity;
         known.ask_at = (!known.is_ended).then_some(now + Self::LOOK_EVERY);
-        told(Told::Order(known.report(fee_ppm)));
+        told(Told::Order(known.report()));
         true
     }
 
-    fn fee_ppm(&self, pair: Pair) -> u32 {
+    pub(super) fn fee_ppm(&self, pair: Pair) -> u32 {
         let own = self.rules.iter().find(|(known, _)| *known == pair);
         own.map_or_else(
             || self.style.rules(pair).taker_fee_ppm,
@@ -247,11 +251,12 @@ impl BtceOrders {
         told: &mut dyn FnMut(Told),
     ) -> Result<(), ReplyError> {
         let placed: Placed<'_> = self.content(body)?;
-        let remains = quantity_of(&placed.remains).ok_or(ReplyError::Unknown)?;
+        let received = quantity_of(&placed.received).ok_or(ReplyError::Unknown)?;
         let Some(known) = self.known.get_mut(&id) else {
             return Ok(());
         };
-        known.remaining = known.remaining.min(remains);
+        known.due = received;
+        known.traded_min = received;
         known.is_removed = placed.order_id == 0;
         known.ask_at = Some(now);
         let name = match placed.order_id {
@@ -261,7 +266,7 @@ impl BtceOrders {
         if let Some(name) = name {
             self.bind(id, VenueRef(u128::from(name)), told);
         }
-        if remains.is_positive() {
+        if received.is_zero() {
             self.tell(id, now, told);
         }
         Ok(())
@@ -286,7 +291,8 @@ impl BtceOrders {
         let row = rows.values().next().ok_or(ReplyError::Unknown)?;
         let remaining = quantity_of(&row.amount).ok_or(ReplyError::Unknown)?;
         if let Some(known) = self.known.get_mut(&id) {
-            known.remaining = known.remaining.min(remaining);
+            let traded = known.intent.quantity.less(remaining);
+            known.traded_min = known.traded_min.max(traded);
             known.is_removed = row.status != 0;
             known.ask_at = Some(now);
             if row.status == 0 {
@@ -337,34 +343,34 @@ impl BtceOrders {
     }
 }
 
-impl Traded {
-    pub(super) fn add(&mut self, more: Self) {
-        self.quantity = self.quantity.saturating_add(more.quantity);
-        self.total = self.total.saturating_add(more.total);
-    }
-}
-
 impl Known {
     pub(super) fn new(intent: OrderIntent, sent: Time) -> Self {
         Self {
             intent,
             reference: None,
             sent,
-            remaining: intent.quantity,
+            traded_min: Quantity::ZERO,
+            due: Quantity::ZERO,
             is_removed: false,
             is_cancelled: false,
             is_ended: false,
-            traded: Traded::default(),
+            filled: Filled::default(),
             ask_at: None,
         }
     }
 
-    /// The fee is a part of what is received, rounded up over the whole order.
-    fn report(&self, fee_ppm: u32) -> OrderReport {
-        let received = match self.intent.side {
-            Side::Bid => self.traded.quantity,
-            Side::Ask => self.traded.total,
-        };
+    /// Returns true for a trade that names this order and can be its.
+    pub(super) fn claims(&self, row: &Row) -> bool {
+        let is_there = self.intent.market.pair == row.pair && self.intent.side == row.side;
+        // One that came in is in the answer to placing it, and found by its amount.
+        is_there && row.was_resting
+    }
+
+    pub(super) fn add(&mut self, row: &Row) {
+        self.filled = self.filled.plus(row.filled);
+    }
+
+    fn report(&self) -> OrderReport {
         OrderReport {
             id: Some(self.intent.id),
             market: self.intent.market,
@@ -375,15 +381,11 @@ impl Known {
             } else {
                 VenueOrderState::Open
             },
-            filled: Filled {
-                quantity: self.traded.quantity,
-                total: self.traded.total,
-                fee: received.ppm_ceil(fee_ppm),
-            },
+            filled: self.filled,
             remaining: if self.is_ended {
                 Quantity::ZERO
             } else {
-                self.remaining
+                self.intent.quantity.less(self.filled.quantity)
             },
         }
     }
@@ -550,6 +552,10 @@ impl OrderClient for BtceOrders {
     }
 
     fn adopt(&mut self, order: &OrderIntent, reference: VenueRef, is_ended: bool) {
+        if let Some((first, quantity)) = trades_of(reference) {
+            self.history.note_counted(first, quantity);
+            return;
+        }
         let fresh = Known::new(*order, Time::ZERO);
         let known = self.known.entry(order.id).or_insert(fresh);
         known.reference = Some(reference);
@@ -597,19 +603,39 @@ impl BtceOrders {
             }
             return;
         }
-        self.name_whole_orders(told);
+        self.find_due(told);
         let waiting: Vec<OrderId> = self
             .known
             .values()
             .filter(|known| {
-                let has_name = known.reference.is_some();
+                let is_placed = known.reference.is_some() || known.is_removed;
                 let is_certain = known.is_removed || !known.is_cancelled;
-                has_name && is_certain && known.ask_at.is_some() && !known.is_ended
+                is_placed && is_certain && known.ask_at.is_some() && !known.is_ended
             })
             .map(|known| known.intent.id)
             .collect();
         for id in waiting {
             self.tell(id, now, told);
+        }
+    }
+}
+
+impl BtceOrders {
+    /// Finds the trades of orders that traded when they came in, the earliest order first.
+    pub(super) fn find_due(&mut self, told: &mut dyn FnMut(Told)) {
+        let mut due: Vec<(Time, OrderId, OrderIntent, Quantity)> = self
+            .known
+            .values()
+            .filter(|known| known.due.is_positive())
+            .map(|known| (known.sent, known.intent.id, known.intent, known.due))
+            .collect();
+        due.sort_unstable_by_key(|(sent, id, ..)| (*sent, *id));
+        for (_, id, intent, quantity) in due {
+            let (pair, side) = (intent.market.pair, intent.side);
+            let runs = self.history.runs(pair, side, quantity, 0);
+            if let Some(first) = runs.first() {
+                self.bind_run(id, *first, quantity, told);
+            }
         }
     }
 }

@@ -9,16 +9,16 @@ use crate::model::market::{Level, Rules, Side};
 use crate::model::number::{Price, Quantity};
 use crate::model::random::Random;
 use crate::model::time::{Span, Time};
-use crate::model::trade::VenueOrderState;
 use crate::venue::btce::FAULTS;
 use crate::venue::btce::access::{Access, Peers, Rights};
 use crate::venue::btce::document::Documents;
-use crate::venue::btce::ledger::{Ledger, TradeRow, Transaction, TransactionKind};
+use crate::venue::btce::ledger::Ledger;
 use crate::venue::btce::personality::{Habits, Load};
 use crate::venue::btce::pusher::Feed;
+use crate::venue::btce::slow::SlowCancels;
 use crate::venue::btce::style::{Style, pair_name};
 use crate::venue::exchange::account::Balance;
-use crate::venue::exchange::{self, AccountNo, Exchange, Fill, Order, Trade, TransferError};
+use crate::venue::exchange::{self, AccountNo, Exchange, Order};
 use crate::venue::history::Quotes;
 use crate::venue::serving::fault::{Fault, Faults};
 use crate::venue::serving::market::RunningMarket;
@@ -46,11 +46,11 @@ pub struct BtceServer {
     pub(super) ledgers: BTreeMap<AccountNo, Ledger>,
     /// The last name given to an order; a name is never given twice.
     pub(super) orders_named: u64,
-    transactions: u64,
+    pub(super) transactions: u64,
     /// The first deposits, until a first call tells the time.
-    endowments: Vec<(AccountNo, Currency, Quantity)>,
+    pub(super) endowments: Vec<(AccountNo, Currency, Quantity)>,
     pub(super) slow_cancels: SlowCancels,
-    feed: Feed,
+    pub(super) feed: Feed,
     pub(super) faults: Faults,
     pub(super) overloaded_until: Time,
     beat_at: Option<Time>,
@@ -61,16 +61,9 @@ pub struct BtceServer {
 pub(super) struct Listed {
     pub(super) name: String,
     pub(super) rules: Rules,
-    running: RunningMarket,
+    pub(super) running: RunningMarket,
     /// The feed has told of all trades below this number.
-    trades_told: u64,
-}
-
-/// Cancels that were answered and have not taken effect (fault).
-#[derive(Debug, Default)]
-pub(super) struct SlowCancels {
-    waiting: BTreeMap<(Time, u64), (AccountNo, OrderId)>,
-    pushed: u64,
+    pub(super) trades_told: u64,
 }
 
 impl BtceServer {
@@ -229,43 +222,6 @@ impl BtceServer {
         self.access.set_rights(key, rights)
     }
 
-    /// Moves money into an account.
-    ///
-    /// # Errors
-    /// See `TransferError`.
-    pub fn credit(
-        &mut self,
-        key: &str,
-        currency: Currency,
-        amount: Quantity,
-        now: Time,
-    ) -> Result<(), TransferError> {
-        self.begin(now);
-        let account = self.access.account(key).ok_or(TransferError::Unknown)?;
-        self.exchange.credit(account, currency, amount)?;
-        self.currencies.insert(currency);
-        self.note_transfer(TransactionKind::Deposit, account, currency, amount, now);
-        Ok(())
-    }
-
-    /// Moves free money out of an account.
-    ///
-    /// # Errors
-    /// See `TransferError`.
-    pub fn debit(
-        &mut self,
-        key: &str,
-        currency: Currency,
-        amount: Quantity,
-        now: Time,
-    ) -> Result<(), TransferError> {
-        self.begin(now);
-        let account = self.access.account(key).ok_or(TransferError::Unknown)?;
-        self.exchange.debit(account, currency, amount)?;
-        self.note_transfer(TransactionKind::Withdrawal, account, currency, amount, now);
-        Ok(())
-    }
-
     /// Replaces what the house has standing in a market.
     pub fn quote(
         &mut self,
@@ -295,87 +251,6 @@ impl BtceServer {
         OrderId(self.orders_named)
     }
 
-    /// Books the first deposits at the first moment that is known.
-    fn begin(&mut self, now: Time) {
-        for (account, currency, amount) in std::mem::take(&mut self.endowments) {
-            self.note_transfer(TransactionKind::Deposit, account, currency, amount, now);
-        }
-    }
-
-    fn note_transfer(
-        &mut self,
-        kind: TransactionKind,
-        account: AccountNo,
-        currency: Currency,
-        amount: Quantity,
-        now: Time,
-    ) {
-        self.transactions += 1;
-        let ledger = self.ledgers.entry(account).or_default();
-        ledger.push_transaction(Transaction {
-            id: self.transactions,
-            kind,
-            currency,
-            amount,
-            unix_s: unix_s(now),
-        });
-    }
-
-    /// Books what changed since the last call, and tells it on the feed.
-    fn publish(&mut self, push: &mut dyn FnMut(StreamNo, &[u8])) {
-        self.book_fills();
-        let ledgers = &mut self.ledgers;
-        self.exchange.drain_touched(|order| {
-            let ledger = ledgers.entry(order.account).or_default();
-            let id = order.id.unwrap_or_default();
-            match order.state {
-                VenueOrderState::Open => ledger.open.insert(id),
-                VenueOrderState::Pending | VenueOrderState::Closed | VenueOrderState::Rejected => {
-                    ledger.open.remove(&id)
-                }
-            };
-        });
-        for listed in &mut self.markets {
-            let pair = listed.running.pair;
-            let told = listed.trades_told;
-            let trades = self.exchange.trades(pair);
-            let fresh: Vec<Trade> = trades.filter(|trade| trade.no >= told).copied().collect();
-            if let Some(last) = fresh.last() {
-                listed.trades_told = last.no + 1;
-                self.feed.push_trades(pair, &fresh, &mut self.faults, push);
-            }
-            if let Some(changes) = self.exchange.drain_changes(pair) {
-                self.feed.push_depth(pair, &changes, &mut self.faults, push);
-            }
-        }
-    }
-
-    fn book_fills(&mut self) {
-        let fills: Vec<Fill> = self.exchange.drain_fills().collect();
-        for fill in &fills {
-            let order = self.exchange.order(fill.order).and_then(|order| order.id);
-            let order = if self.habits.takers_row_names_maker && !fill.is_maker {
-                let mut makers = fills.iter();
-                let maker = makers.find(|other| other.is_maker && other.trade == fill.trade);
-                let maker = maker.and_then(|maker| self.exchange.order(maker.order)?.id);
-                maker.unwrap_or_else(|| self.next_name())
-            } else {
-                order.unwrap_or_default()
-            };
-            let ledger = self.ledgers.entry(fill.account).or_default();
-            ledger.push_trade(TradeRow {
-                id: trade_id(fill.trade),
-                pair: fill.pair,
-                side: fill.side,
-                quantity: fill.quantity,
-                price: fill.price,
-                order,
-                is_maker: fill.is_maker,
-                unix_s: unix_s(fill.at),
-            });
-        }
-    }
-
     fn beat(&mut self, now: Time) -> Time {
         let due = *self.beat_at.get_or_insert(now);
         if now < due {
@@ -387,29 +262,6 @@ impl BtceServer {
             self.overloaded_until = now + Self::OVERLOAD_LASTS;
         }
         next
-    }
-}
-
-impl SlowCancels {
-    /// Cancels that wait; one more takes effect at once.
-    const WAITING_MAX: usize = 10_000;
-
-    pub(super) fn push(&mut self, account: AccountNo, id: OrderId, at: Time) -> bool {
-        self.pushed += 1;
-        let fits = self.waiting.len() < Self::WAITING_MAX;
-        if fits {
-            self.waiting.insert((at, self.pushed), (account, id));
-        }
-        fits
-    }
-
-    fn pop_due(&mut self, now: Time) -> Option<(AccountNo, OrderId)> {
-        let first = self.waiting.first_entry()?;
-        (first.key().0 <= now).then(|| first.remove())
-    }
-
-    fn next_at(&self) -> Option<Time> {
-        self.waiting.keys().next().map(|(at, _)| *at)
     }
 }
 

@@ -177,7 +177,12 @@ pub struct HistoryRow<'a> {
     pub amount: Literal<'a>,
     #[serde(borrow)]
     pub rate: Literal<'a>,
+    /// The account's own order where it was resting; where it came in, whichever order the exchange
+    /// names: recorded histories name the one it met.
     pub order_id: u64,
+    /// 1 where the account's order was resting.
+    #[serde(default)]
+    pub is_your_order: u8,
     pub timestamp: u64,
 }
 

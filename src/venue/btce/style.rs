@@ -86,7 +86,7 @@ pub struct PairRules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pusher {
     pub key: &'static str,
-    /// The address's host, where the real one was.
+    /// Where the real one was.
     pub host: &'static str,
 }
 

@@ -1,0 +1,253 @@
+//! The account's own trades, read once and in order, and whose they are.
+//!
+//! A trade in which our order was resting names it. One in which it came in names some order, by
+//! recorded histories the one it met: such trades are known by their amount. Orders are sent one by
+//! one and matched at once, so those of one order stand together.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::model::instrument::Pair;
+use crate::model::market::Side;
+use crate::model::number::Quantity;
+use crate::model::trade::{Filled, VenueRef};
+
+/// One trade of the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) trade: u64,
+    /// The order that the exchange names.
+    pub(super) reference: VenueRef,
+    pub(super) was_resting: bool,
+    pub(super) pair: Pair,
+    pub(super) side: Side,
+    pub(super) filled: Filled,
+    pub(super) at_s: u64,
+}
+
+/// The account's trades that are nobody's yet, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// The last trade that was read.
+    pub(super) last: Option<u64>,
+    strays: VecDeque<Row>,
+    /// Trades that an earlier run has counted: the first one's number, and how much from there.
+    counted: BTreeMap<u64, Quantity>,
+    counting: Vec<(Pair, Side, Quantity)>,
+}
+
+/// Marks a name that means trades instead of an order.
+const TRADES_MARK: u128 = 1 << 127;
+
+/// Names the trades of an order that has no name: the first one's number and how much they are.
+pub(super) fn trades_reference(first: u64, quantity: Quantity) -> VenueRef {
+    let quantity = u128::from(quantity.0.unsigned_abs());
+    VenueRef(TRADES_MARK | (u128::from(first & (u64::MAX >> 1)) << 64) | quantity)
+}
+
+/// Reads such a name.
+pub(super) fn trades_of(reference: VenueRef) -> Option<(u64, Quantity)> {
+    if reference.0 & TRADES_MARK == 0 {
+        return None;
+    }
+    let first = u64::try_from((reference.0 & !TRADES_MARK) >> 64).ok()?;
+    let quantity = i64::try_from(reference.0 & u128::from(u64::MAX)).ok()?;
+    Some((first, Quantity(quantity)))
+}
+
+impl History {
+    /// Trades kept that are nobody's; the oldest give way.
+    const STRAYS_MAX: usize = 8_192;
+
+    /// Takes note that trades were counted by an earlier run.
+    pub(super) fn note_counted(&mut self, first: u64, quantity: Quantity) {
+        self.counted.insert(first, quantity);
+    }
+
+    /// Takes a trade that no known order claims by its name, unless an earlier run has counted it.
+    pub(super) fn push(&mut self, row: Row) {
+        if let Some(quantity) = self.counted.remove(&row.trade) {
+            self.counting.push((row.pair, row.side, quantity));
+        }
+        let counting = self.counting.iter_mut().find(|(pair, side, left)| {
+            *pair == row.pair && *side == row.side && *left >= row.filled.quantity
+        });
+        if let Some((_, _, left)) = counting.filter(|_| !row.was_resting) {
+            *left = left.less(row.filled.quantity);
+            self.counting.retain(|(_, _, left)| left.is_positive());
+            return;
+        }
+        if self.strays.len() >= Self::STRAYS_MAX {
+            self.strays.pop_front();
+        }
+        self.strays.push_back(row);
+    }
+
+    /// Takes the trades that name an order, all of them in which it was resting.
+    pub(super) fn take_named(&mut self, reference: VenueRef) -> Vec<Row> {
+        let is_its = |row: &Row| row.was_resting && row.reference == reference;
+        let taken = self
+            .strays
+            .iter()
+            .filter(|row| is_its(row))
+            .copied()
+            .collect();
+        self.strays.retain(|row| !is_its(row));
+        taken
+    }
+
+    /// Returns what an order that was resting has traded.
+    pub(super) fn named_quantity(&self, reference: VenueRef) -> Quantity {
+        let rows = self.strays.iter();
+        rows.filter(|row| row.was_resting && row.reference == reference)
+            .fold(Quantity::ZERO, |sum, row| {
+                sum.saturating_add(row.filled.quantity)
+            })
+    }
+
+    /// Returns the orders that were resting and are nobody's.
+    pub(super) fn resting_strays(&self) -> BTreeSet<(VenueRef, Pair, Side)> {
+        let rows = self.strays.iter().filter(|row| row.was_resting);
+        rows.map(|row| (row.reference, row.pair, row.side))
+            .collect()
+    }
+
+    /// Returns the first numbers of all runs of trades that an incoming order of this amount may
+    /// have made: neighbours in its market and side.
+    pub(super) fn runs(
+        &self,
+        pair: Pair,
+        side: Side,
+        quantity: Quantity,
+        since_s: u64,
+    ) -> Vec<u64> {
+        let rows = self.incoming(pair, side, since_s);
+        let mut runs = Vec::new();
+        for first in 0..rows.len() {
+            let mut sum = Quantity::ZERO;
+            for row in &rows[first..] {
+                sum = sum.saturating_add(row.filled.quantity);
+                if sum >= quantity {
+                    break;
+                }
+            }
+            if sum == quantity {
+                runs.push(rows[first].trade);
+            }
+        }
+        runs
+    }
+
+    /// Takes a run of trades from its first one on.
+    pub(super) fn take_run(
+        &mut self,
+        pair: Pair,
+        side: Side,
+        first: u64,
+        quantity: Quantity,
+    ) -> Vec<Row> {
+        let mut left = quantity;
+        let mut taken = Vec::new();
+        self.strays.retain(|row| {
+            let is_in = !row.was_resting
+                && row.pair == pair
+                && row.side == side
+                && row.trade >= first
+                && left >= row.filled.quantity
+                && left.is_positive();
+            if is_in {
+                left = left.less(row.filled.quantity);
+                taken.push(*row);
+            }
+            !is_in
+        });
+        taken
+    }
+
+    /// Returns trades of incoming orders that nobody claims, those of one second together: the first
+    /// one's number and how much they are.
+    pub(super) fn bursts(&self, pair: Pair, side: Side, since_s: u64) -> Vec<(u64, Quantity)> {
+        let mut bursts: Vec<(u64, Quantity, u64)> = Vec::new();
+        for row in self.incoming(pair, side, since_s) {
+            match bursts.last_mut().filter(|(.., at_s)| row.at_s <= *at_s + 1) {
+                Some((_, sum, _)) => *sum = sum.saturating_add(row.filled.quantity),
+                None => bursts.push((row.trade, row.filled.quantity, row.at_s)),
+            }
+        }
+        let named = bursts.into_iter().map(|(first, sum, _)| (first, sum));
+        named.collect()
+    }
+
+    fn incoming(&self, pair: Pair, side: Side, since_s: u64) -> Vec<Row> {
+        let rows = self.strays.iter().filter(|row| {
+            !row.was_resting && row.pair == pair && row.side == side && row.at_s >= since_s
+        });
+        rows.copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> Pair {
+        "BTC/USD".parse().unwrap()
+    }
+
+    fn row(trade: u64, quantity: i64, was_resting: bool) -> Row {
+        Row {
+            trade,
+            reference: VenueRef(u128::from(trade) * 10),
+            was_resting,
+            pair: pair(),
+            side: Side::Bid,
+            filled: Filled {
+                quantity: Quantity(quantity),
+                ..Filled::default()
+            },
+            at_s: trade,
+        }
+    }
+
+    fn history() -> History {
+        let mut history = History::default();
+        for (trade, quantity) in [(1, 50), (2, 30), (3, 20), (4, 50)] {
+            history.push(row(trade, quantity, false));
+        }
+        history.push(row(5, 7, true));
+        history
+    }
+
+    #[test]
+    fn runs_are_neighbours_that_add_up() {
+        let mut history = history();
+        let runs =
+            |history: &History, quantity| history.runs(pair(), Side::Bid, Quantity(quantity), 0);
+        assert_eq!(runs(&history, 50), [1, 2, 4]);
+        assert_eq!(runs(&history, 100), [1, 2]);
+        assert_eq!(runs(&history, 70), [3]);
+        assert!(runs(&history, 60).is_empty());
+        let taken = history.take_run(pair(), Side::Bid, 2, Quantity(50));
+        assert_eq!(taken.len(), 2);
+        assert_eq!(runs(&history, 50), [1, 4]);
+        assert_eq!(history.take_named(VenueRef(50)).len(), 1);
+    }
+
+    #[test]
+    fn what_an_earlier_run_counted_is_not_offered_again() {
+        let reference = trades_reference(2, Quantity(50));
+        assert_eq!(trades_of(reference), Some((2, Quantity(50))));
+        assert_eq!(trades_of(VenueRef(7)), None);
+        let mut history = History::default();
+        history.note_counted(2, Quantity(50));
+        for (trade, quantity) in [(1, 50), (2, 30), (3, 20), (4, 50)] {
+            history.push(row(trade, quantity, false));
+        }
+        assert_eq!(history.runs(pair(), Side::Bid, Quantity(50), 0), [1, 4]);
+    }
+
+    #[test]
+    fn trades_of_one_moment_are_one_burst() {
+        let bursts = history().bursts(pair(), Side::Bid, 0);
+        assert_eq!(bursts, [(1, Quantity(80)), (3, Quantity(70))]);
+    }
+}
