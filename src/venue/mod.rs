@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod history;
 pub mod http;
 pub mod literal;
+pub mod mtgox;
 pub mod registry;
 pub mod serving;
 pub mod simulated;
