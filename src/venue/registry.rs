@@ -5,6 +5,8 @@ use crate::venue::Dialect;
 /// Every dialect, in the order in which lists show them.
 pub const VENUES: &[&dyn Dialect] = &[
     &crate::venue::simulated::Simulated,
+    &crate::venue::mtgox::dialect::MTGOX,
+    &crate::venue::mtgox::dialect::MTGOX_V1,
     &crate::venue::btce::dialect::BTCE_DIALECT,
     &crate::venue::btce::dialect::YOBIT_DIALECT,
 ];

@@ -11,6 +11,7 @@ use std::fmt;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::model::currency::Currency;
 use crate::model::ids::OrderId;
 use crate::model::instrument::{Market, Pair, VenueId};
 use crate::model::market::Side;
@@ -492,8 +493,8 @@ impl OrderClient for MtgoxOrders {
         let form = format!(
             "type={}&amount_int={}&price_int={}",
             order.side.word(),
-            money::amount_int(order.quantity, pair.base),
-            money::price_int(order.limit, pair.quote)
+            money::int_of(pair.base, order.quantity.0),
+            money::int_of(pair.quote, order.limit.0)
         );
         let intent = OrderIntent {
             id: order.id,
@@ -705,14 +706,21 @@ fn part_of(intent: &OrderIntent, trade: &ResultTrade<'_>, fee_ppm: u32) -> Optio
     let spent = trade.spent.as_ref().and_then(|spent| spent.units());
     let total = spent.map_or(price.total_floor(quantity).floor_to(step), Quantity);
     let fee = match intent.side {
-        Side::Bid => money::fee(quantity, fee_ppm, pair.base),
-        Side::Ask => money::fee(total, fee_ppm, pair.quote),
+        Side::Bid => fee_of(quantity, fee_ppm, pair.base),
+        Side::Ask => fee_of(total, fee_ppm, pair.quote),
     };
     Some(Filled {
         quantity,
         total,
         fee,
     })
+}
+
+/// Returns the fee of one trade: a part of what is received, rounded up.
+fn fee_of(received: Quantity, ppm: u32, currency: Currency) -> Quantity {
+    let step = money::step(currency).0;
+    let above = received.ppm_ceil(ppm).0.saturating_add(step - 1);
+    Quantity(above - above % step).min(received)
 }
 
 /// Reads the name of an order, a UUID in text.
