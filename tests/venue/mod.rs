@@ -5,6 +5,7 @@ mod conformance;
 mod exchange;
 pub(crate) mod fixtures;
 mod money;
+mod mtgox_server;
 mod registry;
 mod signing;
 mod simulated;
