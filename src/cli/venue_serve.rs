@@ -47,6 +47,10 @@ pub struct Args {
     /// Everything random follows from it.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Named habits of the venue at one time, such as `mtgox-2013`; what they are is modelled, not
+    /// recorded. An unknown name lists those there are.
+    #[arg(long)]
+    pub personality: Option<String>,
     /// Fault to have, with its rate in parts per million (20000 where none is given).
     #[arg(long = "fault", value_name = "NAME[=PPM]")]
     pub faults: Vec<FaultArg>,
@@ -81,8 +85,9 @@ pub struct FaultArg(Fault, u32);
 
 /// Examples in the help of `venue serve`.
 pub const EXAMPLES: &str = "Examples:\n  expressnet venue serve --listen 127.0.0.1:7501 \
---account key:secret:BTC=10,USD=5000\n  expressnet venue serve --ticks mtgoxUSD.csv.gz --speed 3600 \
---account key:secret:BTC=10,USD=5000";
+--account key:secret:BTC=10,USD=5000\n  expressnet venue serve mtgox --ticks mtgoxSEK.csv.gz --speed 3600 \
+--account f81d4fae-7dec-11d0-a765-00a0c91e6bf6:c2VjcmV0:BTC=10,SEK=5000\n  expressnet venue serve btce \
+--fault errors=50000 --fault lost-replies --account key:secret:BTC=10,USD=5000";
 
 /// The last line on stdout: what the venue's own books say.
 #[derive(Debug, Serialize)]
@@ -108,8 +113,9 @@ struct AccountBooks {
 struct Endpoints {
     venue: &'static str,
     http: String,
-    ws: String,
-    /// For dialects that speak it.
+    /// For dialects that have a stream.
+    ws: Option<String>,
+    /// Where the handshake of socket.io is, for dialects that speak it.
     socketio: Option<String>,
 }
 
@@ -225,11 +231,12 @@ async fn serve_until_told(args: &Args) -> anyhow::Result<()> {
         .await
         .context("cannot listen")?;
     let address = served.address();
+    let paths = dialect.card().paths;
     print(&Endpoints {
         venue: dialect.name(),
         http: format!("http://{address}"),
-        ws: format!("ws://{address}/ws"),
-        socketio: None,
+        ws: paths.ws.map(|path| format!("ws://{address}{path}")),
+        socketio: paths.socketio.map(|path| format!("http://{address}{path}")),
     })?;
     tokio::select! {
         _ = interrupt.recv() => (),
@@ -251,15 +258,18 @@ fn print(value: &impl Serialize) -> anyhow::Result<()> {
 }
 
 fn settings_of(args: &Args) -> anyhow::Result<ServerSettings> {
-    let mut rules = registry::find(&args.dialect)
-        .context("no such dialect")?
-        .card()
-        .rules;
-    rules.tick = args.tick.unwrap_or(rules.tick);
-    rules.taker_fee_ppm = args.taker_fee_ppm.unwrap_or(rules.taker_fee_ppm);
-    let card = registry::find(&args.dialect)
-        .context("no such dialect")?
-        .card();
+    let dialect = registry::find(&args.dialect).context("no such dialect")?;
+    let card = dialect.card();
+    for FaultArg(fault, _) in &args.faults {
+        if !card.faults.contains(fault) {
+            bail!(
+                "{} has no fault `{}`; it has {}",
+                args.dialect,
+                fault.name(),
+                names_of(card.faults)
+            );
+        }
+    }
     let market = match &args.ticks {
         Some(file) => {
             let name = file
@@ -285,6 +295,9 @@ fn settings_of(args: &Args) -> anyhow::Result<ServerSettings> {
             (pair, Source::Flow { price })
         }
     };
+    let mut rules = dialect.rules(market.0);
+    rules.tick = args.tick.unwrap_or(rules.tick);
+    rules.taker_fee_ppm = args.taker_fee_ppm.unwrap_or(rules.taker_fee_ppm);
     Ok(ServerSettings {
         rules,
         maker_fee_ppm: rules.taker_fee_ppm,
@@ -297,8 +310,13 @@ fn settings_of(args: &Args) -> anyhow::Result<ServerSettings> {
         seed: args.seed,
         faults: args.faults.iter().map(|fault| (fault.0, fault.1)).collect(),
         requests_per_s: card.requests_per_s,
-        personality: None,
+        personality: args.personality.clone(),
     })
+}
+
+fn names_of(faults: &[Fault]) -> String {
+    let names: Vec<&str> = faults.iter().map(|fault| fault.name()).collect();
+    names.join(", ")
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ mod btce_server;
 mod conformance;
 mod exchange;
 pub(crate) mod fixtures;
+mod money;
+mod mtgox_server;
 mod registry;
 mod signing;
 mod simulated;

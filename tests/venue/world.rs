@@ -62,6 +62,8 @@ pub(crate) struct World {
     pub(crate) orders: Orders,
     pub(crate) now: Time,
     pub(crate) book: Book,
+    /// Orders that ended with something filled.
+    ended: Vec<(Side, Filled, OrderId)>,
     /// Signed units by currency, moved by fills.
     pub(crate) moved: BTreeMap<Currency, i64>,
     /// Facts told since the test looked last.
@@ -162,6 +164,7 @@ impl World {
             orders: Orders::new(&times()),
             now: Time(1_400_000_000_000_000_000),
             book: Book::default(),
+            ended: Vec::new(),
             moved: BTreeMap::new(),
             told: Vec::new(),
             heard: Vec::new(),
@@ -234,6 +237,20 @@ impl World {
             client.place(&approved, now, request);
         });
         self.settle();
+    }
+
+    /// Makes a quantity unique among open orders of a side, as the desk does.
+    pub(crate) fn tagged(&self, side: Side, quantity: Quantity) -> Quantity {
+        let mut tagged = quantity;
+        let is_taken = |quantity: Quantity| {
+            self.orders
+                .open()
+                .any(|order| order.intent.side == side && order.intent.quantity == quantity)
+        };
+        while is_taken(tagged) {
+            tagged = Quantity(tagged.0 + 1);
+        }
+        tagged
     }
 
     pub(crate) fn ask_account(&mut self) -> Vec<Told> {
@@ -351,7 +368,14 @@ impl World {
                     });
                 }
                 OrderOutput::Filled(id, more) => self.note_fill(id, &more),
-                OrderOutput::Ended(id) => self.client.handle_ended(id),
+                OrderOutput::Ended(id) => {
+                    self.client.handle_ended(id);
+                    if let Some(order) = self.orders.get(id)
+                        && order.filled.quantity.is_positive()
+                    {
+                        self.ended.push((order.intent.side, order.filled, id));
+                    }
+                }
                 OrderOutput::Report(..) | OrderOutput::Refused(..) => (),
             }
         }
@@ -588,6 +612,25 @@ impl World {
         self.orders
             .get(OrderId(id))
             .map_or_else(Filled::default, |order| order.filled)
+    }
+
+    /// Returns the orders that the venue filled and nobody here knows of, and the other way round.
+    pub(crate) fn unclaimed(&self) -> Vec<String> {
+        let audit = self.server.audit();
+        let mut ours: Vec<(Side, Filled, OrderId)> = self.ended.clone();
+        let mut unclaimed = Vec::new();
+        let filled = audit.accounts[0].orders.iter();
+        for order in filled.filter(|order| order.filled.quantity.is_positive()) {
+            let same = |(side, filled, _): &(Side, Filled, OrderId)| {
+                *side == order.side && *filled == order.filled
+            };
+            match ours.iter().position(same) {
+                Some(at) => drop(ours.swap_remove(at)),
+                None => unclaimed.push(format!("venue: {order:?}")),
+            }
+        }
+        unclaimed.extend(ours.into_iter().map(|order| format!("ours: {order:?}")));
+        unclaimed
     }
 
     /// Returns what the venue's own books say the account has, free and held together.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::model::instrument::Pair;
 use crate::model::market::Side;
-use crate::model::number::Quantity;
+use crate::model::number::{Price, Quantity};
 use crate::model::trade::{Filled, VenueRef};
 
 /// One trade of the account.
@@ -21,7 +21,28 @@ pub(super) struct Row {
     pub(super) pair: Pair,
     pub(super) side: Side,
     pub(super) filled: Filled,
+    pub(super) rate: Price,
     pub(super) at_s: u64,
+}
+
+/// Trades that an incoming order may have made: in its market and side, at prices it allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sought {
+    pub(super) pair: Pair,
+    pub(super) side: Side,
+    pub(super) limit: Price,
+    /// Not before this second.
+    pub(super) since_s: u64,
+}
+
+impl Sought {
+    fn fits(&self, row: &Row) -> bool {
+        !row.was_resting
+            && row.pair == self.pair
+            && row.side == self.side
+            && row.at_s >= self.since_s
+            && self.side.accepts(self.limit, row.rate)
+    }
 }
 
 /// The account's trades that are nobody's yet, oldest first.
@@ -113,14 +134,8 @@ impl History {
 
     /// Returns the first numbers of all runs of trades that an incoming order of this amount may
     /// have made: neighbours in its market and side.
-    pub(super) fn runs(
-        &self,
-        pair: Pair,
-        side: Side,
-        quantity: Quantity,
-        since_s: u64,
-    ) -> Vec<u64> {
-        let rows = self.incoming(pair, side, since_s);
+    pub(super) fn runs(&self, sought: Sought, quantity: Quantity) -> Vec<u64> {
+        let rows = self.incoming(sought);
         let mut runs = Vec::new();
         for first in 0..rows.len() {
             let mut sum = Quantity::ZERO;
@@ -165,9 +180,9 @@ impl History {
 
     /// Returns trades of incoming orders that nobody claims, those of one second together: the first
     /// one's number and how much they are.
-    pub(super) fn bursts(&self, pair: Pair, side: Side, since_s: u64) -> Vec<(u64, Quantity)> {
+    pub(super) fn bursts(&self, sought: Sought) -> Vec<(u64, Quantity)> {
         let mut bursts: Vec<(u64, Quantity, u64)> = Vec::new();
-        for row in self.incoming(pair, side, since_s) {
+        for row in self.incoming(sought) {
             match bursts.last_mut().filter(|(.., at_s)| row.at_s <= *at_s + 1) {
                 Some((_, sum, _)) => *sum = sum.saturating_add(row.filled.quantity),
                 None => bursts.push((row.trade, row.filled.quantity, row.at_s)),
@@ -177,10 +192,8 @@ impl History {
         named.collect()
     }
 
-    fn incoming(&self, pair: Pair, side: Side, since_s: u64) -> Vec<Row> {
-        let rows = self.strays.iter().filter(|row| {
-            !row.was_resting && row.pair == pair && row.side == side && row.at_s >= since_s
-        });
+    fn incoming(&self, sought: Sought) -> Vec<Row> {
+        let rows = self.strays.iter().filter(|row| sought.fits(row));
         rows.copied().collect()
     }
 }
@@ -191,6 +204,15 @@ mod tests {
 
     fn pair() -> Pair {
         "BTC/USD".parse().unwrap()
+    }
+
+    fn sought() -> Sought {
+        Sought {
+            pair: pair(),
+            side: Side::Bid,
+            limit: Price(100),
+            since_s: 0,
+        }
     }
 
     fn row(trade: u64, quantity: i64, was_resting: bool) -> Row {
@@ -204,6 +226,7 @@ mod tests {
                 quantity: Quantity(quantity),
                 ..Filled::default()
             },
+            rate: Price(100),
             at_s: trade,
         }
     }
@@ -220,8 +243,7 @@ mod tests {
     #[test]
     fn runs_are_neighbours_that_add_up() {
         let mut history = history();
-        let runs =
-            |history: &History, quantity| history.runs(pair(), Side::Bid, Quantity(quantity), 0);
+        let runs = |history: &History, quantity| history.runs(sought(), Quantity(quantity));
         assert_eq!(runs(&history, 50), [1, 2, 4]);
         assert_eq!(runs(&history, 100), [1, 2]);
         assert_eq!(runs(&history, 70), [3]);
@@ -242,12 +264,17 @@ mod tests {
         for (trade, quantity) in [(1, 50), (2, 30), (3, 20), (4, 50)] {
             history.push(row(trade, quantity, false));
         }
-        assert_eq!(history.runs(pair(), Side::Bid, Quantity(50), 0), [1, 4]);
+        assert_eq!(history.runs(sought(), Quantity(50)), [1, 4]);
+        let cheaper = Sought {
+            limit: Price(99),
+            ..sought()
+        };
+        assert!(history.runs(cheaper, Quantity(50)).is_empty());
     }
 
     #[test]
     fn trades_of_one_moment_are_one_burst() {
-        let bursts = history().bursts(pair(), Side::Bid, 0);
+        let bursts = history().bursts(sought());
         assert_eq!(bursts, [(1, Quantity(80)), (3, Quantity(70))]);
     }
 }

@@ -14,7 +14,7 @@ use crate::model::market::Side;
 use crate::model::number::{Price, Quantity};
 use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderIntent, VenueRef};
-use crate::venue::btce::history::Row;
+use crate::venue::btce::history::{Row, Sought};
 use crate::venue::btce::order::{BtceOrders, Known};
 use crate::venue::btce::shape::{Envelope, HistoryRow, OrderRow, pair_of, quantity_of, side_of};
 use crate::venue::literal::Excess;
@@ -207,7 +207,8 @@ impl BtceOrders {
         let Some(pair) = pair else { return Some(None) };
         let side = side_of(&row.side)?;
         let quantity = quantity_of(&row.amount)?;
-        let total = Price(row.rate.units(Excess::Refused).ok()?).total_floor(quantity);
+        let rate = Price(row.rate.units(Excess::Refused).ok()?);
+        let total = rate.total_floor(quantity);
         let received = match side {
             Side::Bid => quantity,
             Side::Ask => total,
@@ -224,6 +225,7 @@ impl BtceOrders {
                 // A part of what is received, rounded up for every trade.
                 fee: received.ppm_ceil(self.fee_ppm(pair)).min(received),
             },
+            rate,
             at_s: row.timestamp,
         }))
     }
@@ -243,67 +245,126 @@ impl BtceOrders {
             .partition(|intent| intent.quantity.is_zero());
         let mut open = lookup.strays.clone();
         let since_s = since_s(lookup.since);
+        let mut left = Vec::new();
         for intent in &about {
-            self.recognise(intent, &mut open, since_s, told);
+            if !self.recognise(intent, &mut open, since_s, told) {
+                left.push(*intent);
+            }
         }
+        self.recognise_parts(&left, since_s, told);
         for intent in &blank {
             self.take_blank(intent, &mut open, since_s, told);
         }
         self.lookup = Some(lookup);
     }
 
-    /// Finds one order by its amount.
+    /// Finds one order by its amount; returns false where nothing may be it.
     fn recognise(
         &mut self,
         intent: &OrderIntent,
         open: &mut Vec<Stray>,
         since_s: u64,
         told: &mut dyn FnMut(Told),
-    ) {
-        let (pair, side) = (intent.market.pair, intent.side);
-        let runs = |quantity: Quantity| self.history.runs(pair, side, quantity, since_s);
-        // What rests of it, if anything, and where the run of its trades begins.
+    ) -> bool {
+        let runs = |quantity: Quantity| self.history.runs(sought(intent, since_s), quantity);
+        // What rests of it, or rested until it was filled, and where the run of its trades begins.
         let mut may_be: Vec<(Option<Stray>, Option<u64>)> = Vec::new();
-        for stray in open.iter().filter(|stray| stray.may_be(intent)) {
-            let resting = stray.resting.unwrap_or_default();
-            let named = self.history.named_quantity(stray.reference);
-            let accounted = resting.saturating_add(named);
+        for stray in self.rested(open) {
+            if !stray.may_be(intent) {
+                continue;
+            }
+            let accounted = stray
+                .resting
+                .unwrap_or_default()
+                .saturating_add(stray.traded);
             match intent.quantity.less(accounted) {
                 Quantity::ZERO if accounted == intent.quantity => {
-                    may_be.push((Some(*stray), None));
+                    may_be.push((Some(stray), None));
                 }
                 Quantity::ZERO => (),
-                rest => may_be.extend(
-                    runs(rest)
-                        .into_iter()
-                        .map(|first| (Some(*stray), Some(first))),
-                ),
+                rest => {
+                    let runs = runs(rest).into_iter();
+                    may_be.extend(runs.map(|first| (Some(stray), Some(first))));
+                }
             }
         }
-        may_be.extend(
-            runs(intent.quantity)
-                .into_iter()
-                .map(|first| (None, Some(first))),
-        );
+        let whole = runs(intent.quantity).into_iter();
+        may_be.extend(whole.map(|first| (None, Some(first))));
         let (stray, first) = match may_be[..] {
-            [] => return,
+            [] => return false,
             [one] => one,
             [..] => {
                 told(Told::Ambiguous(intent.id));
-                return;
+                return true;
             }
         };
         let mut quantity = intent.quantity;
         if let Some(stray) = stray {
-            let named = self.history.named_quantity(stray.reference);
-            quantity = quantity.less(stray.resting.unwrap_or_default()).less(named);
+            let resting = stray.resting.unwrap_or_default();
+            quantity = quantity.less(resting).less(stray.traded);
             open.retain(|other| other.reference != stray.reference);
             self.bind(intent.id, stray.reference, told);
-        } else if let Some(known) = self.known.get_mut(&intent.id) {
-            known.is_removed = true;
+        }
+        if let Some(known) = self.known.get_mut(&intent.id) {
+            known.is_removed = stray.is_none_or(|stray| stray.resting.is_none());
         }
         if let Some(first) = first {
             self.bind_run(intent.id, first, quantity, told);
+        }
+        true
+    }
+
+    /// Returns the orders that rest or rested and are nobody's, with what they traded while they did.
+    fn rested(&self, open: &[Stray]) -> Vec<Stray> {
+        let mut rested = open.to_vec();
+        for stray in &mut rested {
+            stray.traded = self.history.named_quantity(stray.reference);
+        }
+        for (reference, pair, side) in self.history.resting_strays() {
+            if rested.iter().any(|stray| stray.reference == reference) {
+                continue;
+            }
+            rested.push(Stray {
+                reference,
+                market: Market {
+                    venue: self.venue,
+                    pair,
+                },
+                side,
+                limit: None,
+                resting: None,
+                traded: self.history.named_quantity(reference),
+            });
+        }
+        rested
+    }
+
+    /// An order whose rest was dropped or cancelled has lost its amount: where one such question and
+    /// one moment's trades are left, they belong together.
+    fn recognise_parts(&mut self, left: &[OrderIntent], since_s: u64, told: &mut dyn FnMut(Told)) {
+        let parts = |intent: &OrderIntent| -> Vec<(u64, Quantity)> {
+            let bursts = self.history.bursts(sought(intent, since_s));
+            let is_part = |(_, sum): &(u64, Quantity)| *sum < intent.quantity;
+            bursts.into_iter().filter(is_part).collect()
+        };
+        let fits: Vec<(OrderId, Vec<(u64, Quantity)>)> = left
+            .iter()
+            .map(|intent| (intent.id, parts(intent)))
+            .filter(|(_, parts)| !parts.is_empty())
+            .collect();
+        for (id, parts) in &fits {
+            let rivals = fits
+                .iter()
+                .filter(|(_, others)| others.iter().any(|part| parts.contains(part)));
+            match (&parts[..], rivals.count()) {
+                ([(first, quantity)], 1) => {
+                    if let Some(known) = self.known.get_mut(id) {
+                        known.is_removed = true;
+                    }
+                    self.bind_run(*id, *first, *quantity, told);
+                }
+                _ => told(Told::Ambiguous(*id)),
+            }
         }
     }
 
@@ -322,7 +383,11 @@ impl BtceOrders {
             .resting_strays()
             .into_iter()
             .find(|(_, other_pair, other_side)| *other_pair == pair && *other_side == side);
-        let burst = self.history.bursts(pair, side, since_s).first().copied();
+        let burst = self
+            .history
+            .bursts(sought(intent, since_s))
+            .first()
+            .copied();
         let Some(known) = self.known.get_mut(&intent.id) else {
             return;
         };
@@ -359,6 +424,15 @@ impl BtceOrders {
             return Ok(None);
         }
         self.content(body).map(Some)
+    }
+}
+
+pub(super) fn sought(intent: &OrderIntent, since_s: u64) -> Sought {
+    Sought {
+        pair: intent.market.pair,
+        side: intent.side,
+        limit: intent.limit,
+        since_s,
     }
 }
 

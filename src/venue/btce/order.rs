@@ -21,7 +21,7 @@ use crate::model::sealed::Approved;
 use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderIntent, OrderReport, VenueOrderState, VenueRef};
 use crate::venue::btce::history::{History, Row, trades_of, trades_reference};
-use crate::venue::btce::lookup::{Lookup, since_s};
+use crate::venue::btce::lookup::{Lookup, since_s, sought};
 use crate::venue::btce::shape::{
     Account, Cancelled, Envelope, OrderRow, Placed, quantity_of, side_word,
 };
@@ -631,8 +631,7 @@ impl BtceOrders {
             .collect();
         due.sort_unstable_by_key(|(sent, id, ..)| (*sent, *id));
         for (_, id, intent, quantity) in due {
-            let (pair, side) = (intent.market.pair, intent.side);
-            let runs = self.history.runs(pair, side, quantity, 0);
+            let runs = self.history.runs(sought(&intent, 0), quantity);
             if let Some(first) = runs.first() {
                 self.bind_run(id, *first, quantity, told);
             }

@@ -165,7 +165,7 @@ impl MtgoxServer {
         params: &Params,
         now: Time,
     ) -> Result<Vec<u8>, Refusal> {
-        let holder = self.admit(route, request, params, now)?;
+        let holder = self.admit(route, request, now)?;
         let pair = match route.pair {
             Some(text) => Some(self.known_pair(text)?),
             None => None,
@@ -185,7 +185,6 @@ impl MtgoxServer {
         &mut self,
         route: Route<'_>,
         request: &ServerRequest<'_>,
-        params: &Params,
         now: Time,
     ) -> Result<Option<Holder>, Refusal> {
         let names_key = |(name, _): &(&str, &str)| name.eq_ignore_ascii_case("rest-key");
@@ -206,10 +205,13 @@ impl MtgoxServer {
                 &prefixed
             }
         };
+        // What stands in the query is not signed: only the body can bring the nonce.
+        let mut form = Params::default();
+        form.add_form(request.body);
         let rate = self.settings.requests_per_s;
         let checked = self
             .access
-            .check_request(request.headers, signed, params, rate, now);
+            .check_request(request.headers, signed, &form, rate, now);
         Ok(Some(checked?))
     }
 

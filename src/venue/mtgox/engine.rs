@@ -111,7 +111,11 @@ impl MtgoxServer {
             }
         };
         let quantity = order.remaining().min(level.quantity).min(most);
-        quantity.is_positive().then_some((level.price, quantity))
+        // The last cents of a wallet would buy dust that costs nothing, again and again.
+        let step = money::step(order.pair.quote);
+        let is_free = level.price.total_floor(quantity).floor_to(step).is_zero();
+        let is_dust = is_free && quantity == most;
+        (quantity.is_positive() && !is_dust).then_some((level.price, quantity))
     }
 
     /// Returns true where the account of an order has what the engine would hold for it.

@@ -296,7 +296,7 @@ mod tests {
         assert_eq!(int_of(code("USD"), 9_068_502_000), 9_068_502);
         assert_eq!(units_of(code("SEK"), 1), Some(100_000));
         assert_eq!(units_of(code("USD"), i64::MAX), None);
-        assert_eq!(decimals(code("XXX")), 5);
+        assert_eq!(decimals(code("QQQ")), 5);
         let steps = steps();
         assert!(steps.contains(&(code("JPY"), Quantity(100_000))));
         assert!(steps.contains(&(code("USD"), Quantity(1_000))));

@@ -554,11 +554,20 @@ impl OrderClient for MtgoxOrders {
                 known.fills_at = Some(now + Self::FILLS_AGAIN);
             }
         }
+        let text = text_of(body);
         if status != 200 {
             self.abandon(asked);
-            return Err(ReplyError::Unknown);
+            // A login that failed is answered 403, with the usual error in it.
+            let refused = match status {
+                400..500 => self.content::<serde::de::IgnoredAny>(text.as_bytes()),
+                _ => Err(ReplyError::Unknown),
+            };
+            let refused = refused.err().unwrap_or(ReplyError::Unknown);
+            if let (Asked::Place(id), ReplyError::Rejected(_)) = (asked, refused) {
+                self.known.remove(&id);
+            }
+            return Err(refused);
         }
-        let text = text_of(body);
         match asked {
             Asked::Place(id) => {
                 let placed = self.read_placed(id, body, now, told);
@@ -740,7 +749,7 @@ fn refusal_of(text: &str, token: &str) -> ReplyError {
         Refusal::Rule
     } else if text.starts_with("Order not found") {
         Refusal::NoSuchOrder
-    } else if text.starts_with("Too many orders placed") {
+    } else if text.starts_with("Too many") {
         Refusal::Throttled
     } else {
         return ReplyError::Unknown;

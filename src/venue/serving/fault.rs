@@ -60,6 +60,13 @@ impl Fault {
     pub const PPM_DEFAULT: u32 = 20_000;
 }
 
+impl Fault {
+    pub fn name(self) -> &'static str {
+        let named = Self::ALL.iter().find(|(fault, _)| *fault == self);
+        named.map_or("", |(_, name)| name)
+    }
+}
+
 impl FromStr for Fault {
     type Err = FaultError;
 
