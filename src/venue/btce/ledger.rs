@@ -10,7 +10,7 @@ use crate::model::number::{Price, Quantity};
 use crate::venue::btce::form::Form;
 use crate::venue::btce::json::Object;
 use crate::venue::btce::refusal::Refusal;
-use crate::venue::btce::style::pair_name;
+use crate::venue::btce::style::{ListShape, pair_name};
 
 /// One account's books.
 #[derive(Debug, Default)]
@@ -97,10 +97,15 @@ impl Ledger {
     }
 
     /// Writes the trades that are asked for, in one market or in all.
-    pub(super) fn trades(&self, filter: &Filter, pair: Option<Pair>) -> Option<String> {
+    pub(super) fn trades(
+        &self,
+        filter: &Filter,
+        pair: Option<Pair>,
+        shape: ListShape,
+    ) -> Option<String> {
         let rows = self.trades.iter();
         let rows = rows.filter(|row| pair.is_none_or(|pair| row.pair == pair));
-        filter.write(rows, |row| (row.id, row.unix_s), |row| row.object())
+        filter.write(rows, |row| (row.id, row.unix_s), |row| row.object(shape))
     }
 
     pub(super) fn transactions(&self, filter: &Filter) -> Option<String> {
@@ -166,15 +171,15 @@ impl Filter {
 }
 
 impl TradeRow {
-    fn object(&self) -> String {
+    fn object(&self, shape: ListShape) -> String {
         Object::new()
             .text("pair", &pair_name(self.pair))
             .text("type", order_type(self.side))
             .put("amount", self.quantity)
             .put("rate", self.price)
-            .put("order_id", self.order.0)
+            .put("order_id", shape.number(self.order.0))
             .put("is_your_order", u8::from(self.is_maker))
-            .put("timestamp", self.unix_s)
+            .put("timestamp", shape.number(self.unix_s))
             .end()
     }
 }
@@ -230,7 +235,9 @@ mod tests {
 
     fn check(fields: &str, expected: &[u64]) {
         let filter = Filter::read(&Form::parse(fields.as_bytes())).unwrap();
-        let written = ledger(9).trades(&filter, None).unwrap_or_default();
+        let written = ledger(9)
+            .trades(&filter, None, ListShape::Btce)
+            .unwrap_or_default();
         let keys = written.match_indices("\":{\"pair\"").map(|(at, _)| at);
         let keys: Vec<u64> = keys
             .map(|at| written[..at].rsplit('"').next().unwrap().parse().unwrap())
@@ -260,7 +267,7 @@ mod tests {
         let ledger = ledger(100_002);
         assert_eq!(ledger.rows(), Ledger::TRADES_MAX);
         let filter = Filter::read(&Form::parse(b"order=ASC&count=1")).unwrap();
-        let first = ledger.trades(&filter, None).unwrap();
+        let first = ledger.trades(&filter, None, ListShape::Btce).unwrap();
         assert!(first.starts_with("{\"3\":"), "{first}");
     }
 }

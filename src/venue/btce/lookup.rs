@@ -17,6 +17,7 @@ use crate::model::trade::{Filled, OrderIntent, VenueRef};
 use crate::venue::btce::history::{Row, Sought};
 use crate::venue::btce::order::{BtceOrders, Known};
 use crate::venue::btce::shape::{Envelope, HistoryRow, OrderRow, pair_of, quantity_of, side_of};
+use crate::venue::btce::style::ListShape;
 use crate::venue::literal::Excess;
 use crate::venue::recognise::Stray;
 use crate::venue::{OrdersQuery, ReplyError, Told};
@@ -412,7 +413,7 @@ impl BtceOrders {
     }
 
     /// Reads a list that the exchange gives as an object by number; `None` where it is empty, which
-    /// is an error there.
+    /// is an error there, or a success that lists nothing.
     fn listed<'a, T: serde::Deserialize<'a>>(
         &mut self,
         body: &'a [u8],
@@ -421,6 +422,10 @@ impl BtceOrders {
             serde_json::from_slice(body).map_err(|_| ReplyError::Unknown)?;
         let is_empty = matches!(envelope.error.as_deref(), Some("no orders" | "no trades"));
         if envelope.success == 0 && is_empty {
+            return Ok(None);
+        }
+        let is_bare = envelope.success == 1 && envelope.content.is_none();
+        if is_bare && self.style.lists == ListShape::Yobit {
             return Ok(None);
         }
         self.content(body).map(Some)

@@ -7,7 +7,7 @@ use crate::model::instrument::Pair;
 use crate::model::market::Side;
 use crate::model::number::{Price, Quantity};
 use crate::venue::btce::json::Object;
-use crate::venue::btce::style::{NonceText, Style, Wording};
+use crate::venue::btce::style::{ListShape, NonceText, Style, Wording};
 
 /// Why a request is not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,10 @@ pub(super) enum Refusal {
 impl Refusal {
     /// Writes the document that says so; its status is 200.
     pub(super) fn document(&self, style: &Style) -> String {
+        let is_empty = matches!(self, Self::NoOrders | Self::NoTrades);
+        if is_empty && style.lists == ListShape::Yobit {
+            return Object::new().put("success", 1).end();
+        }
         let answer = Object::new().put("success", 0);
         let coded = match style.wording {
             Wording::Btce => None,

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::model::instrument::Pair;
@@ -159,6 +160,7 @@ pub struct OrderRow<'a> {
     pub amount: Literal<'a>,
     #[serde(borrow)]
     pub rate: Literal<'a>,
+    #[serde(deserialize_with = "whole")]
     pub timestamp_created: u64,
     /// 0 active, 1 executed, 2 cancelled, 3 cancelled after a part was executed.
     pub status: u8,
@@ -179,10 +181,12 @@ pub struct HistoryRow<'a> {
     pub rate: Literal<'a>,
     /// The account's own order where it was resting; where it came in, whichever order the exchange
     /// names: recorded histories name the one it met.
+    #[serde(deserialize_with = "whole")]
     pub order_id: u64,
     /// 1 where the account's order was resting.
     #[serde(default)]
     pub is_your_order: u8,
+    #[serde(deserialize_with = "whole")]
     pub timestamp: u64,
 }
 
@@ -221,6 +225,13 @@ pub fn level_of(side: Side, row: &Row<'_>) -> Result<Option<Level>, NumberError>
         price: Price(price),
         quantity: Quantity(amount),
     }))
+}
+
+/// Reads a whole number that may stand in a text, as times and names in YoBit's rows do.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let literal = Literal::deserialize(deserializer)?;
+    let number = literal.whole();
+    number.ok_or_else(|| D::Error::custom("not a whole number"))
 }
 
 /// Reads `buy` and `sell`.

@@ -24,6 +24,7 @@ pub struct Style {
     pub nonce_text: NonceText,
     pub wording: Wording,
     pub info: InfoShape,
+    pub lists: ListShape,
     /// Whether getInfo, Trade and CancelOrder carry `funds_incl_orders`, Trade and CancelOrder
     /// `server_time`, and Trade `init_order_id`.
     pub has_extras: bool,
@@ -73,6 +74,16 @@ pub enum InfoShape {
     Yobit,
 }
 
+/// How the orders and trades of an account are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListShape {
+    /// Numbers are bare. An empty list is refused: `no orders`, `no trades`.
+    Btce,
+    /// Times, and the order that a trade names, are texts. An empty list is a success without
+    /// `return`. Recorded rows of 2018 and 2022, and two clients that know nothing else.
+    Yobit,
+}
+
 /// What one market demands beyond the rules of its exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PairRules {
@@ -101,6 +112,7 @@ pub const BTCE: Style = Style {
     nonce_text: NonceText::Advising,
     wording: Wording::Btce,
     info: InfoShape::Plain,
+    lists: ListShape::Btce,
     has_extras: false,
     refuses_excess: true,
     rules: Rules {
@@ -140,6 +152,7 @@ pub const YOBIT: Style = Style {
     nonce_text: NonceText::Used,
     wording: Wording::Coded,
     info: InfoShape::Yobit,
+    lists: ListShape::Yobit,
     has_extras: true,
     refuses_excess: false,
     rules: Rules {
@@ -162,6 +175,7 @@ pub const LIQUI: Style = Style {
     api_v2: None,
     nonce_text: NonceText::Quoted,
     info: InfoShape::Liqui,
+    lists: ListShape::Btce,
     has_extras: false,
     nonce_max: BTCE.nonce_max,
     rules: Rules {
@@ -261,6 +275,16 @@ impl Style {
             _ => self.price_max.max(BTCE.price_max),
         };
         (own.map_or(tick, |row| row.price_min), high)
+    }
+}
+
+impl ListShape {
+    /// Writes a time, or the name of an order, as a row has it.
+    pub fn number(self, number: u64) -> String {
+        match self {
+            Self::Btce => number.to_string(),
+            Self::Yobit => format!("\"{number}\""),
+        }
     }
 }
 

@@ -106,7 +106,7 @@ impl BtceServer {
             Method::TradeHistory => {
                 let (filter, pair) = (Filter::read(&form)?, self.pair_asked(&form)?);
                 let ledger = self.ledgers.get(&account);
-                let rows = ledger.and_then(|ledger| ledger.trades(&filter, pair));
+                let rows = ledger.and_then(|ledger| ledger.trades(&filter, pair, self.style.lists));
                 rows.ok_or(Refusal::NoTrades)?
             }
             Method::TransHistory => {
@@ -198,7 +198,10 @@ impl BtceServer {
                 .text("type", order_type(order.side))
                 .put("amount", order.remaining)
                 .put("rate", order.limit)
-                .put("timestamp_created", ledger.created(id))
+                .put(
+                    "timestamp_created",
+                    self.style.lists.number(ledger.created(id)),
+                )
                 .put("status", STATUS_ACTIVE);
             list.put(&id.to_string(), row.end())
         };
@@ -207,17 +210,15 @@ impl BtceServer {
 
     fn order_info(&self, account: AccountNo, form: &Form) -> Result<String, Refusal> {
         let (id, order) = self.order_asked(account, form)?;
-        let created = self.ledgers.get(&account);
+        let ledger = self.ledgers.get(&account);
+        let created = ledger.map_or(0, |ledger| ledger.created(id));
         let row = Object::new()
             .text("pair", &pair_name(order.pair))
             .text("type", order_type(order.side))
             .put("start_amount", order.quantity)
             .put("amount", order.quantity.less(order.filled.quantity))
             .put("rate", order.limit)
-            .put(
-                "timestamp_created",
-                created.map_or(0, |ledger| ledger.created(id)),
-            )
+            .put("timestamp_created", self.style.lists.number(created))
             .put("status", status_of(order));
         Ok(Object::new().put(&id.to_string(), row.end()).end())
     }

@@ -70,7 +70,7 @@ fn yobit_tells_more_of_an_order() {
         shop.call("one", "OrderInfo", "&order_id=2"),
         format!(
             "{{\"success\":1,\"return\":{{\"2\":{{\"pair\":\"btc_usd\",\"type\":\"buy\",\
-             \"start_amount\":1,\"amount\":1,\"rate\":90,\"timestamp_created\":{second},\
+             \"start_amount\":1,\"amount\":1,\"rate\":90,\"timestamp_created\":\"{second}\",\
              \"status\":0}}}}}}"
         )
     );
@@ -81,6 +81,32 @@ fn yobit_tells_more_of_an_order() {
     let cancelled = shop.call("one", "CancelOrder", "&order_id=2");
     let end = format!("\"usd\":989.85}},\"server_time\":{second}}}}}");
     assert!(cancelled.ends_with(&end), "{cancelled}");
+}
+
+#[test]
+fn yobit_lists_times_as_texts_and_nothing_as_a_success() {
+    const NOTHING: &str = "{\"success\":1}";
+    let mut shop = Shop::open(&YOBIT);
+    let second = START.0 / Span::SECOND.0;
+    assert_eq!(shop.call("one", "ActiveOrders", "&pair=btc_usd"), NOTHING);
+    assert_eq!(shop.call("one", "TradeHistory", "&pair=btc_usd"), NOTHING);
+    shop.trade("one", "btc_usd", "buy", "101.5", "0.1");
+    assert_eq!(
+        shop.call("one", "TradeHistory", "&pair=btc_usd"),
+        format!(
+            "{{\"success\":1,\"return\":{{\"1\":{{\"pair\":\"btc_usd\",\"type\":\"buy\",\
+             \"amount\":0.1,\"rate\":101.5,\"order_id\":\"1\",\"is_your_order\":0,\
+             \"timestamp\":\"{second}\"}}}}}}"
+        )
+    );
+    shop.trade("one", "btc_usd", "buy", "90", "1");
+    assert_eq!(
+        shop.call("one", "ActiveOrders", "&pair=btc_usd"),
+        format!(
+            "{{\"success\":1,\"return\":{{\"2\":{{\"pair\":\"btc_usd\",\"type\":\"buy\",\
+             \"amount\":1,\"rate\":90,\"timestamp_created\":\"{second}\",\"status\":0}}}}}}"
+        )
+    );
 }
 
 #[test]
