@@ -6,6 +6,7 @@
 
 mod attacker;
 mod boot;
+mod clients;
 mod control;
 mod demo;
 mod flood;

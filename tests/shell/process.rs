@@ -25,7 +25,7 @@ pub(super) struct Venue {
     child: Child,
     stdout: BufReader<ChildStdout>,
     pub(super) name: &'static str,
-    http: String,
+    pub(super) http: String,
     ws: String,
 }
 
@@ -46,17 +46,30 @@ pub(super) enum Mode {
 impl Venue {
     /// Serves a seeded market around a price; the account can go on for a long time.
     pub(super) fn serve(name: &'static str, price: &str, seed: u64) -> Self {
+        let account = "trader:loopback:BTC=1000,USD=100000";
+        Self::serve_dialect("simulated", account, name, price, seed)
+    }
+
+    /// Serves such a market as an exchange of some dialect would.
+    pub(super) fn serve_dialect(
+        dialect: &str,
+        account: &str,
+        name: &'static str,
+        price: &str,
+        seed: u64,
+    ) -> Self {
         let seed = seed.to_string();
-        let words = ["venue", "serve", "--price", price, "--seed", &seed];
+        let words = ["venue", "serve", dialect, "--price", price, "--seed", &seed];
         let mut child = program(&words)
-            .args(["--account", "trader:loopback:BTC=1000,USD=100000"])
+            .args(["--account", account])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let first = line_of(&mut stdout);
-        let text = |key: &str| first[key].as_str().unwrap().to_owned();
+        // Some dialects have no stream.
+        let text = |key: &str| first[key].as_str().unwrap_or_default().to_owned();
         Self {
             http: text("http"),
             ws: text("ws"),
