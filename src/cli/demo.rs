@@ -17,7 +17,7 @@ use crate::shell::demo::{self, Report, Settings};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  expressnet demo\n  expressnet demo --json --seed 7\n  \
-expressnet demo --history simulated=mtgoxUSD.csv.gz --history simulated=bitstampUSD.csv.gz"
+expressnet demo --history mtgox=mtgoxSEK.csv.gz --history btce=kptnSEK.csv.gz"
 )]
 pub struct Args {
     /// Recorded trades that a venue replays, as DIALECT=FILE; once for each of the two venues.

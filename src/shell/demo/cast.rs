@@ -10,7 +10,9 @@ use crate::model::number::{Price, Quantity, SCALE};
 use crate::model::time::Span;
 use crate::shell::demo::{DemoError, Settings};
 use crate::shell::ticks::read_ticks;
+use crate::venue::btce::dialect::BTCE_DIALECT;
 use crate::venue::history::{ReplaySettings, Tick, pair_of_file_name};
+use crate::venue::mtgox::dialect::MTGOX;
 use crate::venue::serving::market::Source;
 use crate::venue::{Dialect, registry};
 
@@ -20,7 +22,6 @@ pub(super) struct Script {
     pub(super) pair: Pair,
     /// Everything is scaled to this price.
     pub(super) price: Price,
-    pub(super) rules: Rules,
     pub(super) venues: [Part; 2],
     pub(super) plays: Span,
     /// Not shorter, even where everything was shown.
@@ -33,6 +34,7 @@ pub(super) struct Script {
 pub(super) struct Part {
     pub(super) name: &'static str,
     pub(super) dialect: &'static dyn Dialect,
+    pub(super) rules: Rules,
     pub(super) source: Source,
     what: String,
 }
@@ -82,8 +84,11 @@ pub(super) const ROLES: [Role; 5] = [
 /// Who lists whom, by index in [`ROLES`].
 pub(super) const LINKS: [(usize, usize); 5] = [(0, 1), (0, 2), (1, 2), (2, 3), (2, 4)];
 
-/// Key and secret of a trader's account at its venue.
-pub(super) const ACCOUNT: (&str, &str) = ("trader", "loopback-only");
+/// Key and secret of a trader's account at its venue, of a shape that every dialect takes.
+pub(super) const ACCOUNT: (&str, &str) = (
+    "10094a1c-6ac0-4d3c-9f3d-4c0f0be0a001",
+    "bG9vcGJhY2stb25seQ==",
+);
 
 impl Script {
     /// What an account holds at the start, in BTC and in BTC's worth of the other currency.
@@ -109,20 +114,19 @@ impl Script {
             base: Currency::BTC,
             quote: Currency::USD,
         };
-        let dialect: &dyn Dialect = &crate::venue::simulated::Simulated;
-        let part = |name, price| Part {
+        let part = |name, dialect: &'static dyn Dialect, price| Part {
             name,
             dialect,
+            rules: dialect.rules(pair),
             source: Source::Flow {
                 price: Price::whole(price),
             },
-            what: format!("seeded flow around {price}"),
+            what: format!("as {} was, seeded flow around {price}", dialect.name()),
         };
         Self {
             pair,
             price: Price::whole(100),
-            rules: dialect.card().rules,
-            venues: [part("alpha", 100), part("beta", 103)],
+            venues: [part("alpha", &MTGOX, 100), part("beta", &BTCE_DIALECT, 103)],
             plays: Span::secs(40),
             plays_min: Span::secs(8),
             is_history: false,
@@ -152,16 +156,20 @@ impl Script {
             .collect();
         prices.sort_unstable();
         let price = prices[prices.len() / 2];
-        let mut rules = one.dialect.card().rules;
-        rules.tick = fine_tick(prices[0]);
-        let pair = one.pair;
+        let (pair, lowest) = (one.pair, prices[0]);
         let mut replay = ReplaySettings::new(origin, speed);
         let stands = Span::millis(Self::STANDS_MS).times(u64::from(speed));
         replay.tick_age_max = stands.max(replay.tick_age_max);
         let part = |name, history: History| Part {
             name,
             dialect: history.dialect,
-            what: format!("{} ticks of {}", history.ticks.len(), history.file),
+            what: format!(
+                "as {} was, {} ticks of {}",
+                history.dialect.name(),
+                history.ticks.len(),
+                history.file
+            ),
+            rules: rules_for(history.dialect, pair, lowest),
             source: Source::History {
                 ticks: history.ticks,
                 settings: replay,
@@ -170,7 +178,6 @@ impl Script {
         Ok(Self {
             pair,
             price,
-            rules,
             venues: [part("alpha", one), part("beta", other)],
             plays,
             plays_min: plays,
@@ -197,7 +204,11 @@ impl Script {
         let coins = if trader == 0 || self.is_history { 1 } else { 2 };
         [
             (self.pair.base, Quantity::whole(Self::FUNDS * coins)),
-            (self.pair.quote, self.worth(Self::FUNDS)),
+            // No venue counts finer than it can pay.
+            (
+                self.pair.quote,
+                self.worth(Self::FUNDS).floor_to(Quantity(SCALE / 1_000)),
+            ),
         ]
     }
 
@@ -219,7 +230,7 @@ impl Script {
         let part = Quantity(SCALE / 20);
         format!(
             "[trading]\nmode = \"live\"\ncapability = \"live.toml\"\n{}key_file = \"venue.key\"\n\
-             [arbitrage]\nedge_min = \"0.1%\"\n{}orders_per_s = 50\n\
+             [arbitrage]\nedge_min = \"0.1%\"\n{}orders_per_s = {}\n\
              [execution]\nleg_deadline = \"400ms\"\nrecovery_deadline = \"4s\"\nrecovery_reach = \"5%\"\n\
              [[execution.transfer]]\ncurrency = \"{base}\"\nfrom = \"{venue}\"\nto = \"wallet\"\ntakes = \"1h\"\n\
              [[execution.transfer]]\ncurrency = \"{quote}\"\nfrom = \"{venue}\"\nto = \"SEPA\"\ntakes = \"1h\"\n\
@@ -229,6 +240,12 @@ impl Script {
              ttl = \"2s\"\ngather = \"300ms\"\nhold = \"2s\"\ncooldown = \"200ms\"\n",
             self.venue(index, venues),
             self.limits(index, 1_000_000),
+            self.venues[index]
+                .dialect
+                .card()
+                .requests_per_s
+                .div_ceil(2)
+                .min(50),
             Quantity(self.worth(1).0 / 10),
             Quantity(self.worth(1).0 / 20),
         )
@@ -263,10 +280,14 @@ impl Script {
     fn venue(&self, index: usize, venues: &[SocketAddr; 2]) -> String {
         let part = &self.venues[index];
         let (name, dialect, address) = (part.name, part.dialect.name(), venues[index]);
+        let ws = part.dialect.card().paths.ws;
+        let ws = ws.map_or_else(String::new, |path| {
+            format!("ws = \"ws://{address}{path}\"\n")
+        });
         format!(
             "[[venue]]\nname = \"{name}\"\ndialect = \"{dialect}\"\nhttp = \"http://{address}\"\n\
-             ws = \"ws://{address}/ws\"\npairs = [\"{}\"]\ntick = \"{}\"\n",
-            self.pair, self.rules.tick
+             {ws}pairs = [\"{}\"]\ntick = \"{}\"\n",
+            self.pair, part.rules.tick
         )
     }
 
@@ -335,6 +356,15 @@ impl History {
 fn name_of(file: &Path) -> String {
     let name = file.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
+}
+
+/// Returns a dialect's rules, with a finer tick where its own is coarse beside the prices shown.
+fn rules_for(dialect: &dyn Dialect, pair: Pair, lowest: Price) -> Rules {
+    let mut rules = dialect.rules(pair);
+    if rules.tick.0 > lowest.0 / 1_000 {
+        rules.tick = fine_tick(lowest);
+    }
+    rules
 }
 
 /// Returns a power of ten that is about a hundred-thousandth of a price.

@@ -198,7 +198,7 @@ fn check_venue(
     for (currency, initial) in script.funds(index) {
         let at = Location::Venue(venue);
         let node = actor.look(|node| node.funds().free(Instrument { currency, at }));
-        let traded = traded(account, script.rules.fee_in, currency);
+        let traded = traded(account, part.rules.fee_in, currency);
         let balance = account.balances.iter().find(|(of, ..)| *of == currency);
         let last = balance.map_or(0, |(_, free, held)| i128::from(free.0) + i128::from(held.0));
         if i128::from(initial.0) + traded != last {

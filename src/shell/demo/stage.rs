@@ -152,8 +152,8 @@ fn server_settings(script: &Script, index: usize, seed: u64, begins: Time) -> Se
         settings.started = Some(begins);
     }
     ServerSettings {
-        rules: script.rules,
-        maker_fee_ppm: script.rules.taker_fee_ppm,
+        rules: part.rules,
+        maker_fee_ppm: part.rules.taker_fee_ppm,
         markets: vec![(script.pair, source)],
         accounts: vec![AccountSettings {
             credentials: Credentials {

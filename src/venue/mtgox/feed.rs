@@ -1,9 +1,9 @@
 //! The public half of MtGox: stream and documents to one book per pair.
 //!
 //! 1. Subscribe to depth, ticker, trades and lag; keep depth rows while there is no book.
-//! 2. Get the depth document: the whole book while the budget of five an hour lasts, else the window
-//!    around the market. The front end may show a document that is ten seconds old: one that was
-//!    drawn up before the first row that was heard is asked for again.
+//! 2. With the first row, get the depth document: the whole book while the budget of five an hour
+//!    lasts, else the window around the market. The front end may show a document that is ten seconds
+//!    old: one that was drawn up before the first row is asked for again.
 //! 3. Replay the rows that are newer than the level they change; from here on every row is a total.
 //! 4. Rows get lost and nothing tells of it: every ticker removes what it knows to be gone, every
 //!    trade what it took. A book that is crossed after a ticker is asked for anew.
@@ -87,6 +87,15 @@ impl Watched {
             asked: Time::ZERO,
             is_doubtful: false,
         }
+    }
+
+    /// Asks for a book as soon as may be.
+    fn hurry(&mut self, now: Time) {
+        let soonest = match self.asked {
+            Time::ZERO => now,
+            asked => now.max(asked + MtgoxFeed::CACHED_FOR),
+        };
+        self.snapshot_at = self.snapshot_at.map(|at| at.min(soonest));
     }
 
     /// Waits for a new book.
@@ -266,7 +275,10 @@ impl MtgoxFeed {
             return Ok(());
         };
         if !watched.is_live {
-            watched.first_row_us.get_or_insert(stamp_us);
+            if watched.first_row_us.is_none() {
+                watched.first_row_us = Some(stamp_us);
+                watched.hurry(now);
+            }
             watched.rows.push_back((side, level, stamp_us));
             if watched.rows.len() > Watched::ROWS_MAX {
                 let again = watched.asked + Self::CACHED_FOR;
@@ -474,11 +486,8 @@ impl Feed for MtgoxFeed {
         self.lag_heard = Time::ZERO;
         self.is_open = self.framing == Framing::Plain;
         for watched in &mut self.markets {
-            let soonest = match watched.asked {
-                Time::ZERO => now,
-                asked => now.max(asked + Self::CACHED_FOR),
-            };
-            watched.restart(soonest);
+            // Unless a row comes sooner: a document is of use only behind a row.
+            watched.restart(now + Self::CACHED_FOR);
             watched.subscribed = now;
         }
         if self.is_open {
