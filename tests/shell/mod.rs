@@ -8,6 +8,7 @@ mod attacker;
 mod boot;
 mod control;
 mod demo;
+mod dialects;
 mod flood;
 mod identity;
 mod kills;

@@ -8,8 +8,9 @@ use expressnet::model::instrument::Pair;
 use expressnet::model::market::Level;
 use expressnet::model::number::{Price, Quantity};
 use expressnet::model::time::{Span, Time};
+use expressnet::venue::Dialect as _;
 use expressnet::venue::history::Quotes;
-use expressnet::venue::mtgox::RULES;
+use expressnet::venue::mtgox::dialect::MTGOX;
 use expressnet::venue::mtgox::server::MtgoxServer;
 use expressnet::venue::serving::fault::Fault;
 use expressnet::venue::serving::market::Source;
@@ -71,8 +72,8 @@ pub(super) fn ladder() -> Source {
 
 pub(super) fn settings() -> ServerSettings {
     ServerSettings {
-        rules: RULES,
-        maker_fee_ppm: RULES.taker_fee_ppm,
+        rules: MTGOX.card().rules,
+        maker_fee_ppm: MTGOX.card().rules.taker_fee_ppm,
         markets: vec![(pair("BTC/USD"), ladder())],
         accounts: vec![
             account(KEY, &[("USD", "1000"), ("BTC", "10")]),
