@@ -45,6 +45,20 @@ pub enum NotLive {
     Empty,
 }
 
+impl NotLive {
+    /// Returns the word that counts in reports.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Gap => "book_gap",
+            Self::Crossed => "book_crossed",
+            Self::Halted => "book_halted",
+            Self::Stale => "book_stale",
+            Self::Lagging => "engine_lag",
+            Self::Empty => "book_empty",
+        }
+    }
+}
+
 /// What an update did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {

@@ -134,13 +134,16 @@ fn show(report: &Report) -> Result<(), CliError> {
         .collect();
     screen::table(["beside venue", "orders", "filled"], &rows, "")?;
     screen::line("")?;
-    let rows: Vec<[String; 2]> = report
+    let rows: Vec<[String; 3]> = report
         .skipped
         .iter()
-        .map(|(reason, count)| [reason.clone(), count.to_string()])
+        .map(|(reason, count)| {
+            let money = report.skipped_money.get(reason).cloned();
+            [reason.clone(), count.to_string(), money.unwrap_or_default()]
+        })
         .collect();
     screen::table(
-        ["passed over because", "times"],
+        ["passed over because", "times", "would have earned"],
         &rows,
         "nothing was passed over",
     )?;

@@ -12,7 +12,7 @@ use crate::model::sealed::LiveBook;
 use crate::model::time::{Span, Time};
 use crate::model::trade::{LegRefusal, Purpose};
 use crate::node::output::Outbox;
-use crate::node::{Node, Phase};
+use crate::node::{BookState, Node, Phase};
 use crate::risk::Switch;
 use crate::risk::gate::LimitHit;
 use crate::wire::message::Message;
@@ -98,6 +98,7 @@ impl Node {
 
     fn try_direction(&mut self, buy: Market, sell: Market, now: Time, out: &mut Outbox) {
         let Some(sides) = self.sides(buy, sell, now) else {
+            self.note_unusable(buy, sell, now);
             return;
         };
         let (Some(ask), Some(bid)) = (sides.buy.best(Side::Ask), sides.sell.best(Side::Bid)) else {
@@ -117,10 +118,51 @@ impl Node {
             Err(why) => {
                 if is_new {
                     *self.totals.skipped.entry(why).or_default() += 1;
+                    let net = whole.proceeds.0.saturating_sub(whole.cost.0);
+                    let missed = self.totals.missed.entry((why, buy.pair.quote));
+                    let missed = missed.or_default();
+                    *missed = missed.saturating_add(net);
                 }
                 self.consider_residual(&whole, &costs, why, now, out);
             }
         }
+    }
+
+    /// Counts what seems to pay on a book that may not be traded on, with what is wrong with it.
+    fn note_unusable(&mut self, buy: Market, sell: Market, now: Time) {
+        let Some(why) = self.why_not_live(buy, sell, now) else {
+            return;
+        };
+        let (Some(bought), Some(sold)) = (self.books.get(&buy), self.books.get(&sell)) else {
+            return;
+        };
+        let best = |state: &BookState, side| {
+            let levels = state.book.levels_best_last(side);
+            levels.last().map(|level| level.price)
+        };
+        let (Some(ask), Some(bid)) = (best(bought, Side::Ask), best(sold, Side::Bid)) else {
+            return;
+        };
+        let rules = ((buy, &bought.rules), (sell, &sold.rules));
+        let costs = self.settings.arbitrage.costs(rules.0, rules.1, Span::ZERO);
+        let sequences = (bought.book.sequence(), sold.book.sequence());
+        if costs.pays(ask, bid) && self.count_opportunity(buy, sell, sequences) {
+            *self.totals.skipped.entry(why).or_default() += 1;
+        }
+    }
+
+    /// Says what keeps the first of two books from being traded on.
+    pub(super) fn why_not_live(
+        &self,
+        buy: Market,
+        sell: Market,
+        now: Time,
+    ) -> Option<&'static str> {
+        [buy, sell].iter().find_map(|market| {
+            let state = self.books.get(market)?;
+            let why = state.book.live(now, &self.freshness).err()?;
+            Some(why.word())
+        })
     }
 
     /// Takes what limits and rights allow of an opportunity.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::book::{Applied, Book};
+use crate::book::{Applied, Book, NotLive};
 use crate::model::ids::RequestNo;
 use crate::model::instrument::{Market, VenueId};
 use crate::model::market::{Level, Side};
@@ -243,7 +243,11 @@ impl Node {
             sequence: book.sequence(),
             age: now.since(book.received()),
             engine_lag: book.engine_lag(),
-            is_live: book.live(now, &self.freshness).is_ok(),
+            // How far behind is too far is for whoever would trade on it to say.
+            is_live: matches!(
+                book.live(now, &self.freshness),
+                Ok(_) | Err(NotLive::Lagging)
+            ),
             bids: side(Side::Bid),
             asks: side(Side::Ask),
         });

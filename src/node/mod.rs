@@ -190,6 +190,8 @@ pub struct Totals {
     pub opportunities: u64,
     pub taken: u64,
     pub skipped: BTreeMap<&'static str, u64>,
+    /// Signed units, net of costs, that what was skipped would have earned, by reason and quote.
+    pub missed: BTreeMap<(&'static str, Currency), i64>,
     pub legs_fired: u64,
     pub legs_filled: u64,
     pub legs_failed: u64,

@@ -34,6 +34,9 @@ impl Node {
             verdict: "book_not_live".to_owned(),
         };
         let Some(sides) = self.sides(buy, sell, now) else {
+            if let Some(why) = self.why_not_live(buy, sell, now) {
+                why.clone_into(&mut spread.verdict);
+            }
             return spread;
         };
         let (Some(ask), Some(bid)) = (sides.buy.best(Side::Ask), sides.sell.best(Side::Bid)) else {

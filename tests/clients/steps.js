@@ -5,7 +5,7 @@ const path = require('path');
 
 // What the test serves the venue with.
 const PRICE = 100;
-const START = { btc: units('10'), usd: units('5000') };
+const START = { btc: units('1000'), usd: units('100000') };
 
 const LOOK_EVERY_MS = 250;
 const PATIENCE_MS = 20000;

@@ -142,7 +142,7 @@ async function fill(client, type, percent) {
 }
 
 async function refused(client) {
-  const poor = await refusal(client.trade(PAIR, 'buy', 100, 1000));
+  const poor = await refusal(client.trade(PAIR, 'buy', 100, 10000));
   same(poor.message, 'It is not enough USD in the account for purchase.', 'refusal');
   const tiny = await refusal(client.trade(PAIR, 'buy', 100, 0.001));
   same(tiny.message, 'Value BTC must be greater than 0.01 BTC.', 'refusal');

@@ -160,7 +160,7 @@ async function fill(client, side, percent) {
 }
 
 async function refused(client, ccxt) {
-  const poor = await refusal(client.createOrder(SYMBOL, 'limit', 'buy', 1000, 100));
+  const poor = await refusal(client.createOrder(SYMBOL, 'limit', 'buy', 10000, 100));
   check(poor instanceof ccxt.InsufficientFunds, `refusal ${poor.name}: ${poor.message}`);
   const tiny = await refusal(client.createOrder(SYMBOL, 'limit', 'buy', 0.00001, 100));
   check(tiny instanceof ccxt.InvalidOrder, `refusal ${tiny.name}: ${tiny.message}`);

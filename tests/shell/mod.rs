@@ -9,6 +9,7 @@ mod boot;
 mod clients;
 mod control;
 mod demo;
+mod dialects;
 mod flood;
 mod identity;
 mod kills;

@@ -25,9 +25,14 @@ pub(super) struct Venue {
     child: Child,
     stdout: BufReader<ChildStdout>,
     pub(super) name: &'static str,
+    dialect: &'static str,
     pub(super) http: String,
-    ws: String,
+    ws: Option<String>,
 }
+
+/// Key and secret of the one account, of a shape that every dialect takes.
+pub(super) const KEY: &str = "6b6f6e74-6f00-4a00-8000-000000000001";
+pub(super) const SECRET: &str = "bG9vcGJhY2s=";
 
 /// A home, and the process in it while it runs.
 pub(super) struct Node {
@@ -46,36 +51,37 @@ pub(super) enum Mode {
 impl Venue {
     /// Serves a seeded market around a price; the account can go on for a long time.
     pub(super) fn serve(name: &'static str, price: &str, seed: u64) -> Self {
-        let account = "trader:loopback:BTC=1000,USD=100000";
-        Self::serve_dialect("simulated", account, name, price, seed)
+        Self::serve_as("simulated", name, price, seed, &[])
     }
 
-    /// Serves such a market as an exchange of some dialect would.
-    pub(super) fn serve_dialect(
-        dialect: &str,
-        account: &str,
+    /// Serves it as a dialect, with faults or habits in `more`.
+    pub(super) fn serve_as(
+        dialect: &'static str,
         name: &'static str,
         price: &str,
         seed: u64,
+        more: &[&str],
     ) -> Self {
         let seed = seed.to_string();
         let words = ["venue", "serve", dialect, "--price", price, "--seed", &seed];
+        let account = format!("{KEY}:{SECRET}:BTC=1000,USD=100000");
         let mut child = program(&words)
-            .args(["--account", account])
+            .args(["--account", &account])
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let first = line_of(&mut stdout);
-        // Some dialects have no stream.
-        let text = |key: &str| first[key].as_str().unwrap_or_default().to_owned();
+        let text = |key: &str| first[key].as_str().map(str::to_owned);
         Self {
-            http: text("http"),
+            http: text("http").unwrap(),
             ws: text("ws"),
             child,
             stdout,
             name,
+            dialect,
         }
     }
 
@@ -123,7 +129,7 @@ impl Node {
                 venue.name
             );
             node.write_private("live.toml", &capability);
-            node.write_private("venue.key", "trader\nloopback\n");
+            node.write_private("venue.key", &format!("{KEY}\n{SECRET}\n"));
         }
         node
     }
@@ -144,12 +150,19 @@ impl Node {
             }
             return text;
         };
-        let Venue { name, http, ws, .. } = venue;
+        let Venue {
+            name,
+            dialect,
+            http,
+            ..
+        } = venue;
+        let ws = venue.ws.as_ref();
+        let ws = ws.map_or_else(String::new, |ws| format!("ws = \"{ws}\"\n"));
         if mode == Mode::Live {
             text.push_str("[trading]\nmode = \"live\"\ncapability = \"live.toml\"\n");
         }
         text.push_str(&format!(
-            "[[venue]]\nname = \"{name}\"\ndialect = \"simulated\"\nhttp = \"{http}\"\nws = \"{ws}\"\n\
+            "[[venue]]\nname = \"{name}\"\ndialect = \"{dialect}\"\nhttp = \"{http}\"\n{ws}\
              key_file = \"venue.key\"\npairs = [\"BTC/USD\"]\npaper = {{ BTC = \"1000\", USD = \"100000\" }}\n\
              [risk]\norder_max = {{ BTC = \"1\" }}\nvenue_day_max = [\n\
              {{ venue = \"{name}\", side = \"buy\", currency = \"BTC\", quantity = \"100000\" }},\n\

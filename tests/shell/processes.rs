@@ -207,7 +207,7 @@ const POINTS: [&str; 14] = [
 ];
 
 /// Three nodes of one owner that list each other: beside alpha, beside beta, beside none.
-fn darknet(folder: &Folder, alpha: &Venue, beta: &Venue, mode: Mode) -> Vec<Node> {
+pub(super) fn darknet(folder: &Folder, alpha: &Venue, beta: &Venue, mode: Mode) -> Vec<Node> {
     let a = Node::make(folder, "a", Some((alpha, mode)), None);
     let b = Node::make(folder, "b", Some((beta, mode)), Some(&a));
     let c = Node::make(folder, "c", None, Some(&a));
@@ -224,7 +224,7 @@ fn darknet(folder: &Folder, alpha: &Venue, beta: &Venue, mode: Mode) -> Vec<Node
 
 /// Waits until all are linked and both sides have filled legs.
 #[track_caller]
-fn assert_trading(nodes: &[Node]) {
+pub(super) fn assert_trading(nodes: &[Node]) {
     for node in nodes {
         node.wait(|status| linked(status) == 2);
     }
@@ -246,7 +246,7 @@ fn assert_trading(nodes: &[Node]) {
 /// Lets no new plan begin, and waits until nothing is under way: no plan stays open, and no node
 /// carries more imbalance than its owner allows.
 #[track_caller]
-fn assert_at_rest(nodes: &[Node]) {
+pub(super) fn assert_at_rest(nodes: &[Node]) {
     for node in nodes {
         node.cli(&["reduce"]);
     }
@@ -265,7 +265,7 @@ fn assert_at_rest(nodes: &[Node]) {
 
 /// No order id was used twice, nothing is lost at the venue, and something was traded.
 #[track_caller]
-fn assert_sound(venues: Vec<Venue>) {
+pub(super) fn assert_sound(venues: Vec<Venue>) {
     for venue in venues {
         let books = venue.close();
         assert_eq!(books["duplicates"], 0, "{books}");

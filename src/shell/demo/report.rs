@@ -22,6 +22,8 @@ pub struct Report {
     pub opportunities: u64,
     pub taken: u64,
     pub skipped: BTreeMap<String, u64>,
+    /// What the skipped ones would have earned net of costs, by reason, with its currency.
+    pub skipped_money: BTreeMap<String, String>,
     pub legs: LegCounts,
     /// Orders as the venues count them, by venue.
     pub venues: BTreeMap<String, OrderCounts>,
@@ -75,6 +77,14 @@ impl Report {
             opportunities: totals.opportunities,
             taken: totals.taken,
             skipped: words(&totals.skipped),
+            skipped_money: totals
+                .missed
+                .iter()
+                .map(|((why, quote), units)| {
+                    let money = format!("{} {quote}", Quantity(*units));
+                    ((*why).to_owned(), money)
+                })
+                .collect(),
             legs: LegCounts {
                 fired: totals.legs_fired,
                 filled: totals.legs_filled,

@@ -119,6 +119,9 @@ pub(super) fn all(stage: &Stage) -> Totals {
                 *into.entry(*word).or_default() += count;
             }
         }
+        for (reason, units) in &totals.missed {
+            *sum.missed.entry(*reason).or_default() += units;
+        }
         for (currency, tally) in &totals.tallies {
             let into = sum.tallies.entry(*currency).or_default();
             *into = into.plus(*tally);

@@ -1,8 +1,9 @@
 //! The public half of MtGox: stream and documents to one book per pair.
 //!
 //! 1. Subscribe to depth, ticker, trades and lag; keep depth rows while there is no book.
-//! 2. With the first row, get the depth document: the whole book while the budget of five an hour
-//!    lasts, else the window around the market. The front end may show a document that is ten seconds
+//! 2. With the first row, get the depth document: the window around the market, and the whole book
+//!    later, within a budget of five an hour that a start spends at once: what an earlier run asked
+//!    for is not known, and a ban would stop orders too. The front end may show a document that is ten seconds
 //!    old: one that was drawn up before the first row is asked for again.
 //! 3. Replay the rows that are newer than the level they change; from here on every row is a total.
 //! 4. Rows get lost and nothing tells of it: every ticker removes what it knows to be gone, every
@@ -47,6 +48,7 @@ pub struct MtgoxFeed {
     subscribe_at: Time,
     /// When whole books were asked for, within the last hour.
     full_asked: VecDeque<Time>,
+    is_budgeted: bool,
 }
 
 /// One market and what is known of its book.
@@ -143,6 +145,7 @@ impl MtgoxFeed {
             lag_asked: Time::ZERO,
             subscribe_at: Time::MAX,
             full_asked: VecDeque::new(),
+            is_budgeted: false,
         }
     }
 
@@ -481,6 +484,9 @@ impl MtgoxFeed {
 
 impl Feed for MtgoxFeed {
     fn subscribe(&mut self, now: Time, _ask: &mut dyn FnMut(Ask<'_>)) {
+        if !std::mem::replace(&mut self.is_budgeted, true) {
+            self.full_asked.extend([now; Self::FULL_MAX]);
+        }
         self.frames.clear();
         self.engine_lag = Span::ZERO;
         self.lag_heard = Time::ZERO;

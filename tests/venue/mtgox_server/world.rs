@@ -8,13 +8,14 @@ use expressnet::model::instrument::Pair;
 use expressnet::model::market::Level;
 use expressnet::model::number::{Price, Quantity};
 use expressnet::model::time::{Span, Time};
+use expressnet::venue::Dialect as _;
 use expressnet::venue::history::Quotes;
 use expressnet::venue::mtgox::dialect::MTGOX;
 use expressnet::venue::mtgox::server::MtgoxServer;
 use expressnet::venue::serving::fault::Fault;
 use expressnet::venue::serving::market::Source;
 pub(super) use expressnet::venue::serving::{AccountSettings, ServerSettings};
-use expressnet::venue::{Credentials, Dialect as _, Server, ServerReply, ServerRequest, StreamNo};
+use expressnet::venue::{Credentials, Server, ServerReply, ServerRequest, StreamNo};
 use ring::hmac;
 use serde_json::{Value, json};
 
@@ -70,10 +71,9 @@ pub(super) fn ladder() -> Source {
 }
 
 pub(super) fn settings() -> ServerSettings {
-    let rules = MTGOX.card().rules;
     ServerSettings {
-        rules,
-        maker_fee_ppm: rules.taker_fee_ppm,
+        rules: MTGOX.card().rules,
+        maker_fee_ppm: MTGOX.card().rules.taker_fee_ppm,
         markets: vec![(pair("BTC/USD"), ladder())],
         accounts: vec![
             account(KEY, &[("USD", "1000"), ("BTC", "10")]),
