@@ -4,6 +4,7 @@ mod btce_server;
 mod conformance;
 mod exchange;
 pub(crate) mod fixtures;
+mod fuzz;
 mod money;
 mod mtgox_server;
 mod registry;

@@ -70,6 +70,8 @@ pub(crate) struct World {
     pub(crate) told: Vec<Told>,
     pub(crate) heard: Vec<&'static str>,
     pub(crate) frames: VecDeque<Vec<u8>>,
+    /// Documents and replies as they came, some of each kind.
+    pub(crate) bodies: Vec<(Door, Vec<u8>)>,
     pub(crate) refused_frames: u64,
     pub(crate) refusals: BTreeMap<String, u64>,
     pub(crate) reconnects: u64,
@@ -169,6 +171,7 @@ impl World {
             told: Vec::new(),
             heard: Vec::new(),
             frames: VecDeque::new(),
+            bodies: Vec::new(),
             refused_frames: 0,
             refusals: BTreeMap::new(),
             reconnects: 0,
@@ -287,6 +290,9 @@ impl World {
             self.list = Some(number);
         }
         let reply = self.answer(bytes);
+        if let Some((200, body)) = &reply {
+            self.keep(Door::Reply(asked), body);
+        }
         let now = self.now;
         let mut facts = Vec::new();
         let result = match &reply {
@@ -475,6 +481,7 @@ impl World {
                     let mut bytes = Vec::new();
                     write_request(&mut bytes, ("GET", "h", &target), &[], b"");
                     let (status, body) = self.answer(&bytes).unwrap_or((0, Vec::new()));
+                    self.keep(Door::Document(ticket), &body);
                     self.hear(Some((ticket, status)), &body);
                 }
             }
@@ -604,6 +611,16 @@ impl World {
         }
     }
 
+    /// Keeps a body for those who look at bodies, a few of each kind.
+    fn keep(&mut self, door: Door, body: &[u8]) {
+        let same = |(other, _): &&(Door, Vec<u8>)| {
+            std::mem::discriminant(other) == std::mem::discriminant(&door)
+        };
+        if self.bodies.len() < 256 && self.bodies.iter().filter(same).count() < 64 {
+            self.bodies.push((door, body.to_vec()));
+        }
+    }
+
     pub(crate) fn state(&self, id: u64) -> Option<OrderState> {
         self.orders.get(OrderId(id)).map(|order| order.state)
     }
@@ -643,6 +660,15 @@ impl World {
             .map(|(_, free, held)| free.0 + held.0)
             .sum()
     }
+}
+
+/// Where bytes from a venue come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    Frame,
+    Private,
+    Document(Ticket),
+    Reply(Asked),
 }
 
 /// What a feed asked for, kept for a moment.
