@@ -122,7 +122,11 @@ impl Venue {
     pub fn setup(&self) -> Setup {
         Setup {
             venue: self.id,
-            host: self.http.trim_start_matches("http://").to_owned(),
+            host: self
+                .http
+                .trim_start_matches("https://")
+                .trim_start_matches("http://")
+                .to_owned(),
             pairs: self.pairs.clone(),
             rules: self.rules.clone(),
             framing: self.framing(),
@@ -145,11 +149,13 @@ pub struct Venue {
     pub id: VenueId,
     /// A name from `venue::registry`.
     pub dialect: String,
-    /// `http://host:port`.
+    /// `http://host:port` or `https://host`.
     pub http: String,
     /// `ws://host:port/path`; `http://host:port/path` for the handshake of socket.io; none where
     /// everything is polled.
     pub ws: Option<String>,
+    /// Certificates in PEM that alone are trusted for https; relative to the home.
+    pub ca_file: Option<PathBuf>,
     /// Two lines, key and secret; mode 0600; relative to the home.
     pub key_file: Option<PathBuf>,
     pub pairs: Vec<Pair>,

@@ -109,6 +109,7 @@ const VENUE: &[Key] = &[
     refused("dialect", "\"simulated\""),
     refused("http", "\"http://127.0.0.1:7501\""),
     absent("ws", "everything is polled, where the dialect can"),
+    absent("ca_file", "https is trusted as this machine does"),
     absent("key_file", "no live orders at this venue"),
     refused("pairs", "[\"BTC/USD\"]"),
     absent("taker_fee", "the dialect's fee"),

@@ -173,18 +173,23 @@ pub(super) fn address(value: &DeValue<'_>) -> Result<SocketAddr, Reason> {
         })
 }
 
-/// Reads `http://host:port`, without a path.
+/// Reads `http://host:port` or `https://host`, with a port where it is not 443, without a path.
 pub(super) fn http_base(value: &DeValue<'_>) -> Result<String, Reason> {
     let written = text(value)?;
-    written
+    let is_plain = written
         .strip_prefix("http://")
-        .filter(|rest| is_host_and_port(rest))
-        .map(|_| written.to_owned())
-        .ok_or_else(|| Reason::Value {
-            found: written.to_owned(),
-            wanted: "an address of the form http://host:port",
-            example: "\"http://127.0.0.1:7501\"",
-        })
+        .is_some_and(is_host_and_port);
+    let is_secure = written
+        .strip_prefix("https://")
+        .is_some_and(|rest| is_host_and_port(rest) || is_host_and_port(&format!("{rest}:443")));
+    if is_plain || is_secure {
+        return Ok(written.to_owned());
+    }
+    Err(Reason::Value {
+        found: written.to_owned(),
+        wanted: "an address of the form http://host:port or https://host",
+        example: "\"http://127.0.0.1:7501\" or \"https://yobit.net\"",
+    })
 }
 
 /// Reads `ws://host:port/path`, or `http://host:port/path` of a socket.io handshake.
@@ -407,6 +412,8 @@ mod tests {
         }
         assert!(address(&value("\"[::1]:7411\"")).is_ok());
         assert!(http_base(&value("\"http://venue.example:8080\"")).is_ok());
+        assert!(http_base(&value("\"https://venue.example\"")).is_ok());
+        assert!(http_base(&value("\"https://venue.example:8443\"")).is_ok());
         assert!(ws_url(&value("\"ws://127.0.0.1:8080/feed?v=1\"")).is_ok());
     }
 }

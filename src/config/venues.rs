@@ -37,6 +37,7 @@ fn venue<'t>(reader: &mut Reader<'t>, section: &Section<'t>, known: &Known<'_>) 
     let dialect = reader.value(section, "dialect", |value| dialect(value, known));
     let http = reader.value(section, "http", scalar::http_base);
     let ws = reader.value(section, "ws", scalar::ws_url);
+    let ca_file = reader.value(section, "ca_file", path);
     let key_file = reader.value(section, "key_file", path);
     let pairs = reader.list(section, "pairs", PAIRS_MAX, scalar::pair);
     let rules = rules(reader, section, dialect, &pairs);
@@ -58,6 +59,7 @@ fn venue<'t>(reader: &mut Reader<'t>, section: &Section<'t>, known: &Known<'_>) 
         dialect: dialect.name().to_owned(),
         http: http?,
         ws,
+        ca_file,
         key_file,
         pairs,
         rules,

@@ -1,6 +1,7 @@
 //! From a home to a running node: identity, peers, keys of venues, journal, sockets.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -24,7 +25,7 @@ use crate::shell::driver::{Driver, Hands};
 use crate::shell::feed::{self, FeedSettings, Stream};
 use crate::shell::identity::{Identity, IdentityError};
 use crate::shell::mesh::Mesh;
-use crate::shell::orders::{self, OrdersError};
+use crate::shell::orders::{self, OrdersError, OrdersSettings};
 use crate::shell::peers::{PeerList, PeerListError};
 use crate::shell::private_file::{self, PrivateFileError};
 use crate::shell::quic::QuicError;
@@ -69,6 +70,12 @@ pub enum StartError {
     Text(PathBuf),
     #[error("{}: two lines belong here, key and secret", .0.display())]
     KeyFile(PathBuf),
+    #[error("the certificates in {path} cannot be read")]
+    Certificates {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("venue {0} is allowed to trade live and has no key_file")]
     NoKeyFile(VenueId),
     #[error("the capability allows venue {0}, which the configuration does not have")]
@@ -136,8 +143,13 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
     };
     for venue in &config.venues {
         let sink = Rc::clone(&driver) as Rc<dyn VenueSink>;
-        let has_lane = live.contains(&venue.id);
-        let handle = orders::start(venue.id, &venue.http, has_lane, Rc::clone(&sink));
+        let settings = OrdersSettings {
+            venue: venue.id,
+            http: venue.http.clone(),
+            ca_pem: certificates(&home, venue)?,
+            may_order: live.contains(&venue.id),
+        };
+        let handle = orders::start(&settings, Rc::clone(&sink));
         let handle = handle.map_err(|source| StartError::Orders {
             venue: venue.id,
             source,
@@ -152,6 +164,16 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
     }
     driver.start(hands);
     Ok(driver)
+}
+
+fn certificates(home: &Path, venue: &Venue) -> Result<Option<Vec<u8>>, StartError> {
+    let Some(file) = &venue.ca_file else {
+        return Ok(None);
+    };
+    let path = home.join(file);
+    let read = std::fs::read(&path);
+    read.map(Some)
+        .map_err(|source| StartError::Certificates { path, source })
 }
 
 fn stream_of(venue: &Venue) -> Stream {

@@ -3,6 +3,8 @@
 //! Orders leave in the call that hands them in, on a connection opened beforehand by the core
 //! thread. One request is in flight per connection. Questions (orders, account) go through reqwest
 //! and never stand in the way of an order. Replies come through the sink, never from within `send`.
+//!
+//! A venue behind https has no lane: its orders go the way of questions.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -32,15 +34,16 @@ pub struct NotSent;
 /// Why no connections to a venue were prepared.
 #[derive(Debug, Error)]
 pub enum OrdersError {
-    #[error("`{0}` is not of the form http://host:port")]
+    #[error("`{0}` is not of the form http://host:port or https://host")]
     Address(String),
-    #[error("the client for questions cannot be made")]
+    #[error("the client for questions cannot be made, or its certificates not be read")]
     Client(#[from] reqwest::Error),
 }
 
 /// Sends requests to one venue; its connections close with the last handle.
 #[derive(Clone, Debug)]
 pub struct OrdersHandle {
+    may_order: bool,
     /// Exists where orders may be sent.
     lane: Option<Rc<Open>>,
     queries: mpsc::Sender<Query>,
@@ -60,11 +63,18 @@ impl OrdersHandle {
             since: Instant::now(),
         };
         match asked {
-            Asked::Place(_) | Asked::Cancel(_) => {
+            Asked::Place(_) | Asked::Cancel(_) if !self.may_order => Err(NotSent),
+            Asked::Place(_) | Asked::Cancel(_) if self.lane.is_some() => {
                 let lane = self.lane.as_ref().ok_or(NotSent)?;
                 lane.0.send(job)
             }
-            Asked::Orders | Asked::Account | Asked::Fills(_) | Asked::Entry | Asked::Public(_) => {
+            Asked::Place(_)
+            | Asked::Cancel(_)
+            | Asked::Orders
+            | Asked::Account
+            | Asked::Fills(_)
+            | Asked::Entry
+            | Asked::Public(_) => {
                 let query = Query {
                     request,
                     asked,
@@ -85,27 +95,43 @@ impl OrdersHandle {
     }
 }
 
-/// Opens the connections as tasks of the current `LocalSet`. Without a lane only questions leave.
+/// Where a venue's requests go.
+#[derive(Clone, Debug)]
+pub struct OrdersSettings {
+    pub venue: VenueId,
+    /// `http://host:port` or `https://host`.
+    pub http: String,
+    /// Certificates in PEM that alone are trusted for https.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Whether orders may be sent, or questions only.
+    pub may_order: bool,
+}
+
+/// Opens the connections as tasks of the current `LocalSet`.
 ///
 /// # Errors
-/// The address is not one.
+/// The address is not one, or the certificates are none.
 pub fn start(
-    venue: VenueId,
-    http: &str,
-    has_lane: bool,
+    settings: &OrdersSettings,
     sink: Rc<dyn VenueSink>,
 ) -> Result<OrdersHandle, OrdersError> {
+    let (venue, may_order) = (settings.venue, settings.may_order);
+    let http = settings.http.trim_end_matches('/');
     let bad = || OrdersError::Address(http.to_owned());
-    let address = http
-        .strip_prefix("http://")
-        .ok_or_else(bad)?
-        .trim_end_matches('/');
-    if !address.contains(':') || address.contains('/') {
+    let (scheme, address) = http.split_once("://").ok_or_else(bad)?;
+    let is_plain = match scheme {
+        "http" if address.contains(':') => true,
+        "https" => false,
+        _ => return Err(bad()),
+    };
+    if address.is_empty() || address.contains('/') {
         return Err(bad());
     }
-    let queries = Queries::start(venue, format!("http://{address}"), Rc::clone(&sink))?;
-    if !has_lane {
+    let ca_pem = settings.ca_pem.as_deref();
+    let queries = Queries::start(venue, http.to_owned(), ca_pem, Rc::clone(&sink))?;
+    if !may_order || !is_plain {
         return Ok(OrdersHandle {
+            may_order,
             lane: None,
             queries,
         });
@@ -122,6 +148,7 @@ pub fn start(
         spawn_local(Rc::clone(&lane).run(index));
     }
     Ok(OrdersHandle {
+        may_order,
         lane: Some(Rc::new(Open(lane))),
         queries,
     })

@@ -26,7 +26,7 @@ pub(super) struct Query {
 /// Asks the questions of one venue.
 pub(super) struct Queries {
     venue: VenueId,
-    /// `http://host:port`.
+    /// `http://host:port` or `https://host`.
     http: String,
     client: reqwest::Client,
     sink: Rc<dyn VenueSink>,
@@ -43,9 +43,10 @@ impl Queries {
     pub(super) fn start(
         venue: VenueId,
         http: String,
+        ca_pem: Option<&[u8]>,
         sink: Rc<dyn VenueSink>,
     ) -> Result<mpsc::Sender<Query>, reqwest::Error> {
-        let client = client()?;
+        let client = client(ca_pem)?;
         let queries = Rc::new(Self {
             venue,
             http,
@@ -118,22 +119,27 @@ impl Queries {
     }
 }
 
-fn client() -> Result<reqwest::Client, reqwest::Error> {
+fn client(ca_pem: Option<&[u8]>) -> Result<reqwest::Client, reqwest::Error> {
     // Another provider may be installed already; either serves.
     rustls::crypto::ring::default_provider()
         .install_default()
         .ok();
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(Queries::PATIENCE)
-        .build()
+        .timeout(Queries::PATIENCE);
+    match ca_pem {
+        Some(pem) => builder
+            .tls_certs_only(reqwest::Certificate::from_pem_bundle(pem)?)
+            .build(),
+        None => builder.build(),
+    }
 }
 
 /// Fetches one small document.
 pub(super) async fn get(url: &str) -> Result<Vec<u8>, reqwest::Error> {
     const DOCUMENT_BYTES_MAX: usize = 4_096;
-    let mut response = client()?.get(url).send().await?.error_for_status()?;
+    let mut response = client(None)?.get(url).send().await?.error_for_status()?;
     let mut body = Vec::new();
     while body.len() < DOCUMENT_BYTES_MAX
         && let Some(chunk) = response.chunk().await?

@@ -266,6 +266,7 @@ fn venue_of(plan: &VenuePlan) -> Venue {
         dialect: "simulated".to_owned(),
         http: format!("http://{}", plan.id),
         ws: Some(format!("ws://{}/ws", plan.id)),
+        ca_file: None,
         key_file: None,
         pairs: vec![plan.pair],
         rules: vec![(plan.pair, plan.rules)],

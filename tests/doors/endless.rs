@@ -12,7 +12,7 @@ use expressnet::model::instrument::VenueId;
 use expressnet::node::input::Outcome;
 use expressnet::shell::VenueSink;
 use expressnet::shell::feed::{self, FeedSettings, Stream};
-use expressnet::shell::orders;
+use expressnet::shell::orders::{self, OrdersSettings};
 use expressnet::shell::ticks::read_ticks;
 use expressnet::venue::Asked;
 use flate2::Compression;
@@ -73,7 +73,7 @@ fn a_reply_of_a_gigabyte_is_lost_and_the_next_one_is_heard() {
         let address = listener.local_addr().unwrap();
         let sink = Rc::new(Counting::default());
         let shared = Rc::clone(&sink) as Rc<dyn VenueSink>;
-        let orders = orders::start(venue(), &format!("http://{address}"), true, shared).unwrap();
+        let orders = orders::start(&plain(&format!("http://{address}")), shared).unwrap();
         let request = b"POST /order HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
         let ask = |number: u64| {
             let asked = Asked::Place(OrderId(number));
@@ -268,6 +268,15 @@ async fn until(mut done: impl FnMut() -> bool) {
 fn local(test: impl Future<Output = ()>) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, test);
+}
+
+fn plain(http: &str) -> OrdersSettings {
+    OrdersSettings {
+        venue: venue(),
+        http: http.to_owned(),
+        ca_pem: None,
+        may_order: true,
+    }
 }
 
 fn venue() -> VenueId {

@@ -11,6 +11,7 @@ mod control;
 mod demo;
 mod dialects;
 mod flood;
+mod https;
 mod identity;
 mod kills;
 mod mesh;

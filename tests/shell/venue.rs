@@ -19,7 +19,7 @@ use expressnet::node::input::Outcome;
 use expressnet::shell::VenueSink;
 use expressnet::shell::clock::Clock;
 use expressnet::shell::feed::{self, FeedHandle, FeedSettings, Stream};
-use expressnet::shell::orders::{self, OrdersHandle};
+use expressnet::shell::orders::{self, OrdersHandle, OrdersSettings};
 use expressnet::shell::ticks::read_ticks;
 use expressnet::shell::venue_server::{Served, serve};
 use expressnet::venue::history::{ReplaySettings, pair_of_file_name};
@@ -180,14 +180,14 @@ fn where_nobody_listens_nothing_was_sent() {
         let address = free.local_addr().unwrap();
         drop(free);
         let (sink, mut events) = Recorder::record();
-        let handle = orders::start(venue(), &format!("http://{address}"), true, sink).unwrap();
+        let handle = orders::start(&plain(&format!("http://{address}")), sink).unwrap();
         let request = b"POST /order HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n".to_vec();
         for asked in [Asked::Place(OrderId(1)), Asked::Account] {
             handle.send(RequestNo(1), asked, request.clone()).unwrap();
             let event = timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
             assert!(matches!(event, Event::NotSent), "{event:?}");
         }
-        assert!(orders::start(venue(), "https://h:1", true, Recorder::record().0).is_err());
+        assert!(orders::start(&plain("ftp://h:1"), Recorder::record().0).is_err());
     });
 }
 
@@ -197,7 +197,7 @@ fn a_silent_or_babbling_venue_loses_replies() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sink, mut events) = Recorder::record();
-        let handle = orders::start(venue(), &format!("http://{address}"), true, sink).unwrap();
+        let handle = orders::start(&plain(&format!("http://{address}")), sink).unwrap();
         let babble = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n".to_vec();
         for answer in [Vec::new(), b"nonsense\r\n\r\n".to_vec(), babble] {
             let request = b"POST /order HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n".to_vec();
@@ -399,8 +399,7 @@ impl World {
             feed_handle: feed::start(feed_settings, feed_sink),
             feed_events,
             client: dialect.order_client(&setup, credentials("secret")),
-            orders: orders::start(venue(), &format!("http://{address}"), true, orders_sink)
-                .unwrap(),
+            orders: orders::start(&plain(&format!("http://{address}")), orders_sink).unwrap(),
             replies,
             setup,
             told: RefCell::new(0),
@@ -527,6 +526,15 @@ fn state(told: &[Told]) -> VenueOrderState {
     match told {
         [Told::Order(report)] => report.state,
         other => panic!("one order belongs here: {other:?}"),
+    }
+}
+
+fn plain(http: &str) -> OrdersSettings {
+    OrdersSettings {
+        venue: venue(),
+        http: http.to_owned(),
+        ca_pem: None,
+        may_order: true,
     }
 }
 
