@@ -13,7 +13,13 @@ use crate::config::load;
 
 #[test]
 fn every_example_parses_without_a_warning() {
-    for name in ["node.toml", "lp.toml"] {
+    for name in [
+        "node.toml",
+        "lp.toml",
+        "mtgox.toml",
+        "btce.toml",
+        "yobit.toml",
+    ] {
         let loaded = load(&example(name));
         assert_eq!(loaded.warnings, [], "{name}");
     }
