@@ -398,13 +398,7 @@ mod tests {
         for text in ["\"127.0.0.1:0\"", "\"localhost:1\"", "\"127.0.0.1\"", "1"] {
             assert!(address(&value(text)).is_err(), "{text}");
         }
-        for text in [
-            "http://a:0",
-            "https://a:1",
-            "http://a",
-            "http://a:1/",
-            "http://:1",
-        ] {
+        for text in ["http://a:0", "http://a", "http://a:1/", "http://:1"] {
             assert!(http_base(&DeValue::String(text.into())).is_err(), "{text}");
         }
         for text in ["ws://a:99999/x", "ws://a/x", "ws://a:1/ x", "a:1"] {
