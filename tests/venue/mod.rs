@@ -1,5 +1,6 @@
 //! Tests of `src/venue` through its public interface.
 
+mod adapters;
 mod btce_server;
 mod conformance;
 mod exchange;

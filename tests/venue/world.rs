@@ -70,6 +70,10 @@ pub(crate) struct World {
     pub(crate) told: Vec<Told>,
     pub(crate) heard: Vec<&'static str>,
     pub(crate) frames: VecDeque<Vec<u8>>,
+    /// What was asked for and when: targets of documents, frames sent.
+    pub(crate) asked: Vec<(Time, String)>,
+    /// How far the venue's clock is ahead.
+    pub(crate) skew: Span,
     /// Documents and replies as they came, some of each kind.
     pub(crate) bodies: Vec<(Door, Vec<u8>)>,
     pub(crate) refused_frames: u64,
@@ -171,6 +175,8 @@ impl World {
             told: Vec::new(),
             heard: Vec::new(),
             frames: VecDeque::new(),
+            asked: Vec::new(),
+            skew: Span::ZERO,
             bodies: Vec::new(),
             refused_frames: 0,
             refusals: BTreeMap::new(),
@@ -478,6 +484,7 @@ impl World {
             match ask {
                 Owned::Frame(frame) => self.send_frame(&frame),
                 Owned::Get(ticket, target) => {
+                    self.asked.push((self.now, target.clone()));
                     let mut bytes = Vec::new();
                     write_request(&mut bytes, ("GET", "h", &target), &[], b"");
                     let (status, body) = self.answer(&bytes).unwrap_or((0, Vec::new()));
@@ -490,6 +497,8 @@ impl World {
 
     fn send_frame(&mut self, frame: &[u8]) {
         let Some(stream) = self.stream else { return };
+        let text = String::from_utf8_lossy(frame).into_owned();
+        self.asked.push((self.now, text));
         let mut pushed = Vec::new();
         self.server
             .handle_frame(stream, frame, self.now, &mut |_, frame| {
@@ -593,11 +602,10 @@ impl World {
             body: &request.body,
         };
         let mut pushed = Vec::new();
-        let reply = self
-            .server
-            .handle_request(&served, self.now, &mut |_, frame| {
-                pushed.push(frame.to_vec());
-            });
+        let now = self.now + self.skew;
+        let reply = self.server.handle_request(&served, now, &mut |_, frame| {
+            pushed.push(frame.to_vec());
+        });
         self.take_frames(pushed);
         match reply {
             ServerReply::Answer { status, body, .. } => Some((status, body)),

@@ -572,7 +572,11 @@ impl OrderClient for BtceOrders {
         // Whoever else used this key most likely counted seconds.
         let seconds = now.0 / Span::SECOND.0;
         let next = match self.nonces.below {
-            0 => self.nonces.next.max(seconds.min(self.style.nonce_max / 2)),
+            0 => {
+                // Some are kept for later whatever the year.
+                let latest = self.style.nonce_max / 16 * 15;
+                self.nonces.next.max(seconds.min(latest))
+            }
             _ => self.nonces.next,
         };
         let is_low = self.nonces.below < next + Nonces::BLOCK / 2;

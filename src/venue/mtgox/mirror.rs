@@ -60,7 +60,9 @@ impl Mirror {
         self.newest_us
     }
 
-    /// Sets the total at a price, unless a newer change of it is known.
+    /// Sets the total at a price, unless a newer change of it is known. What the other side had
+    /// standing there or beyond, and has not changed since, was lost on the way: two sides never
+    /// stand in each other's way at the venue.
     pub fn set(&mut self, side: Side, level: Level, stamp_us: u64, changed: &mut Changed) {
         self.newest_us = self.newest_us.max(stamp_us);
         let levels = self.side_mut(side);
@@ -71,6 +73,8 @@ impl Mirror {
             return;
         }
         if level.quantity.is_positive() {
+            self.drop_crossed(side, level.price, stamp_us, changed);
+            let levels = self.side_mut(side);
             let standing = Standing {
                 quantity: level.quantity,
                 stamp_us,
@@ -135,6 +139,30 @@ impl Mirror {
         match side {
             Side::Bid => self.bids.iter().rev().take(levels_max).map(level).collect(),
             Side::Ask => self.asks.iter().take(levels_max).map(level).collect(),
+        }
+    }
+
+    /// Removes what stands at `price` or beyond on the other side and is older than a new level there.
+    fn drop_crossed(&mut self, side: Side, price: Price, stamp_us: u64, changed: &mut Changed) {
+        let other = side.opposite();
+        let levels = self.side_mut(other);
+        let is_older = |standing: &Standing| standing.stamp_us < stamp_us;
+        let gone: Vec<Price> = match other {
+            Side::Bid => levels
+                .range(price..)
+                .filter(|(_, standing)| is_older(standing))
+                .map(|(level, _)| *level)
+                .collect(),
+            Side::Ask => levels
+                .range(..=price)
+                .filter(|(_, standing)| is_older(standing))
+                .map(|(level, _)| *level)
+                .collect(),
+        };
+        for price in gone {
+            levels.remove(&price);
+            let quantity = Quantity::ZERO;
+            changed.push(other, Level { price, quantity });
         }
     }
 
@@ -232,6 +260,19 @@ mod tests {
         other.trade(Side::Bid, level(102, 1), 30, &mut changed);
         assert_eq!(other.best(Side::Ask, 1), [level(102, 4)]);
         assert!(!other.is_crossed());
+    }
+
+    #[test]
+    fn a_new_level_removes_older_ones_in_its_way() {
+        let mut mirror = mirror();
+        let mut changed = Changed::default();
+        mirror.set(Side::Ask, level(98, 1), 20, &mut changed);
+        assert_eq!(mirror.best(Side::Bid, 9), []);
+        assert_eq!(changed.bids.len(), 2);
+        mirror.set(Side::Bid, level(98, 1), 15, &mut changed);
+        assert!(mirror.is_crossed(), "what is newer stands");
+        mirror.set(Side::Bid, level(97, 1), 30, &mut changed);
+        assert_eq!(mirror.best(Side::Ask, 1), [level(98, 1)]);
     }
 
     #[test]
