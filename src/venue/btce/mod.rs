@@ -18,6 +18,7 @@ mod history;
 mod json;
 mod ledger;
 mod lookup;
+mod nonces;
 pub mod order;
 pub mod personality;
 mod public;

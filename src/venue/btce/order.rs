@@ -22,6 +22,7 @@ use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderIntent, OrderReport, VenueOrderState, VenueRef};
 use crate::venue::btce::history::{History, Row, trades_of, trades_reference};
 use crate::venue::btce::lookup::{Lookup, since_s, sought};
+use crate::venue::btce::nonces::Nonces;
 use crate::venue::btce::shape::{
     Account, Cancelled, Envelope, OrderRow, Placed, quantity_of, side_word,
 };
@@ -70,16 +71,6 @@ pub(super) struct Known {
     pub(super) ask_at: Option<Time>,
 }
 
-/// Numbers of requests.
-#[derive(Clone, Copy, Debug)]
-struct Nonces {
-    next: u64,
-    /// Reserved up to here.
-    below: u64,
-    /// How far to leap where only "used" is said; it grows while that is said again.
-    leap: u64,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
     /// Where an order stands.
@@ -118,11 +109,7 @@ impl BtceOrders {
             rules: setup.rules.clone(),
             style,
             signer: Signer::new(credentials),
-            nonces: Nonces {
-                next: 1,
-                below: 0,
-                leap: Nonces::LEAP_MIN,
-            },
+            nonces: Nonces::default(),
             known: BTreeMap::new(),
             names: BTreeMap::new(),
             history: History::default(),
@@ -133,8 +120,7 @@ impl BtceOrders {
 
     /// Appends one signed request.
     pub(super) fn write(&mut self, method: &str, form: &str, request: &mut Vec<u8>) {
-        let nonce = self.nonces.next;
-        self.nonces.next += 1;
+        let nonce = self.nonces.take();
         let body = format!("method={method}&nonce={nonce}{form}");
         let sign = self.signer.sign(body.as_bytes());
         let headers = [
@@ -174,7 +160,7 @@ impl BtceOrders {
             }
             return Err(ReplyError::Rejected(refusal_of(text, envelope.code)));
         }
-        self.nonces.leap = Nonces::LEAP_MIN;
+        self.nonces.handle_accepted();
         let content = envelope.content.ok_or(ReplyError::Unknown)?;
         serde_json::from_str(content.get()).map_err(|_| ReplyError::Unknown)
     }
@@ -391,28 +377,6 @@ impl Known {
     }
 }
 
-impl Nonces {
-    /// Nonces reserved at a time; a new block is asked for when half of one is left.
-    const BLOCK: u64 = 4_096;
-    const LEAP_MIN: u64 = 16;
-
-    /// Goes on above what the exchange has seen.
-    fn handle_refused(&mut self, text: &str, nonce_max: u64) {
-        let seen = text.split_once("on key:").and_then(|(_, rest)| {
-            let digits = rest.split(|letter: char| !letter.is_ascii_digit()).next()?;
-            digits.parse::<u64>().ok()
-        });
-        match seen {
-            Some(seen) if seen < nonce_max => self.next = self.next.max(seen + 1),
-            Some(_) => (),
-            None => {
-                self.next = (self.next + self.leap).min(nonce_max);
-                self.leap = (self.leap * 8).min(nonce_max / 64);
-            }
-        }
-    }
-}
-
 impl OrderClient for BtceOrders {
     fn place(&mut self, order: &Approved, now: Time, request: &mut Vec<u8>) {
         let order = order.order();
@@ -565,34 +529,19 @@ impl OrderClient for BtceOrders {
     }
 
     fn resume_nonces(&mut self, used_below: u64) {
-        self.nonces.next = self.nonces.next.max(used_below);
+        self.nonces.resume(used_below);
     }
 
     fn nonces_wanted(&self, now: Time) -> Option<u64> {
-        // Whoever else used this key most likely counted seconds.
-        let seconds = now.0 / Span::SECOND.0;
-        let next = match self.nonces.below {
-            0 => {
-                // Some are kept for later whatever the year.
-                let latest = self.style.nonce_max / 16 * 15;
-                self.nonces.next.max(seconds.min(latest))
-            }
-            _ => self.nonces.next,
-        };
-        let is_low = self.nonces.below < next + Nonces::BLOCK / 2;
-        let below = (next + Nonces::BLOCK).min(self.style.nonce_max + 1);
-        (is_low && below > self.nonces.below).then_some(below)
+        self.nonces.wanted(now, self.style.nonce_max)
     }
 
     fn grant_nonces(&mut self, below: u64) {
-        if self.nonces.below == 0 {
-            self.nonces.next = self.nonces.next.max(below.saturating_sub(Nonces::BLOCK));
-        }
-        self.nonces.below = self.nonces.below.max(below);
+        self.nonces.grant(below);
     }
 
     fn is_ready(&self) -> bool {
-        self.nonces.next < self.nonces.below
+        self.nonces.is_ready()
     }
 }
 

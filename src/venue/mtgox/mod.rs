@@ -28,6 +28,7 @@ pub mod mirror;
 pub mod money;
 mod names;
 pub mod order;
+mod private;
 mod public;
 mod queue;
 pub mod record;

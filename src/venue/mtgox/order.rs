@@ -21,14 +21,12 @@ use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderIntent, OrderReport, VenueOrderState, VenueRef};
 use crate::venue::http::{USER_AGENT, write_request};
 use crate::venue::literal::Excess;
-use crate::venue::mtgox::feed::{NAMESPACE, symbol_of, text_of};
+use crate::venue::mtgox::feed::{symbol_of, text_of};
 use crate::venue::mtgox::lookup::Lookup;
 use crate::venue::mtgox::money;
-use crate::venue::mtgox::shape::{
-    Envelope, Frame, Info, Money, OrderResult, OrderRow, ResultTrade, side_of,
-};
+use crate::venue::mtgox::private::{Entry, News};
+use crate::venue::mtgox::shape::{Envelope, Info, Money, OrderResult, OrderRow, ResultTrade};
 use crate::venue::mtgox::sign::{Signer, Version};
-use crate::venue::socketio::{self, Packet};
 use crate::venue::{
     Asked, Credentials, Framing, OrderClient, OrdersQuery, Refusal, ReplyError, Setup, Told,
 };
@@ -38,22 +36,22 @@ pub struct MtgoxOrders {
     pub(super) venue: VenueId,
     host: String,
     pub(super) pairs: Vec<Pair>,
-    framing: Framing,
+    pub(super) framing: Framing,
     version: Version,
-    signer: Signer,
+    pub(super) signer: Signer,
     /// The last number that was signed, in microseconds.
     numbered_us: u64,
     /// The clocks differ too much for times: numbers are only counted.
-    uses_nonce: bool,
+    pub(super) uses_nonce: bool,
     fee_ppm: u32,
     pub(super) known: BTreeMap<OrderId, Known>,
     pub(super) names: BTreeMap<VenueRef, OrderId>,
     /// News of orders whose names are not known yet, oldest first.
-    early: VecDeque<(VenueRef, News)>,
+    pub(super) early: VecDeque<(VenueRef, News)>,
     pub(super) lookup: Option<Lookup>,
     /// The order whose trades are being asked for.
     asking: Option<OrderId>,
-    entry: Entry,
+    pub(super) entry: Entry,
 }
 
 /// One order, as far as the venue has told.
@@ -71,24 +69,6 @@ pub(super) struct Known {
     pub(super) fills_at: Option<Time>,
 }
 
-/// What the stream says of an order.
-#[derive(Clone, Copy, Debug)]
-struct News {
-    /// What rests; `None` where it was removed.
-    remaining: Option<Quantity>,
-    /// All of it was traded.
-    is_complete: bool,
-}
-
-/// The way into the private stream.
-#[derive(Debug, Default)]
-struct Entry {
-    call: Option<String>,
-    key: Option<String>,
-    /// When to ask again, for the key or with it.
-    at: Option<Time>,
-}
-
 impl fmt::Debug for MtgoxOrders {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -102,13 +82,8 @@ impl fmt::Debug for MtgoxOrders {
 impl MtgoxOrders {
     /// Orders remembered, ended ones included; the oldest ended ones give way.
     const KNOWN_MAX: usize = 4_096;
-    /// News kept for orders whose names may yet come; the oldest give way, and are looked up.
-    const EARLY_MAX: usize = 256;
     /// Between two questions for the trades of one order.
     const FILLS_AGAIN: Span = Span::millis(500);
-    /// A stream key is asked for, and used, again after this.
-    const ENTRY_AGAIN: Span = Span::secs(5);
-    const ENTRY_EVERY: Span = Span::secs(1_500);
 
     pub fn new(setup: &Setup, credentials: &Credentials, version: Version) -> Self {
         Self {
@@ -167,7 +142,7 @@ impl MtgoxOrders {
     }
 
     /// Returns a number never returned before, also over restarts while the clock runs on.
-    fn next_number(&mut self, now: Time) -> u64 {
+    pub(super) fn next_number(&mut self, now: Time) -> u64 {
         self.numbered_us = (now.0 / Span::MICRO.0).max(self.numbered_us + 1);
         self.numbered_us
     }
@@ -214,26 +189,6 @@ impl MtgoxOrders {
         self.early.retain(|(other, _)| *other != reference);
         for news in early {
             self.take_news(id, news, now);
-        }
-    }
-
-    fn take_news(&mut self, id: OrderId, news: News, now: Time) {
-        let Some(known) = self.known.get_mut(&id) else {
-            return;
-        };
-        match news.remaining {
-            Some(remaining) if remaining < known.remaining => {
-                known.remaining = remaining;
-                known.fills_at = Some(now);
-            }
-            Some(_) => (),
-            None => {
-                known.is_removed = true;
-                if news.is_complete {
-                    known.remaining = Quantity::ZERO;
-                }
-                known.fills_at = Some(now);
-            }
         }
     }
 
@@ -342,50 +297,6 @@ impl MtgoxOrders {
         serde_json::from_str(content.get()).map_err(|_| ReplyError::Unknown)
     }
 
-    fn handle_order_frame(&mut self, row: &OrderRow<'_>, now: Time, told: &mut dyn FnMut(Told)) {
-        let Some(reference) = reference_of(&row.oid) else {
-            return;
-        };
-        let remaining = match &row.amount {
-            Some(amount) => match amount.units() {
-                Some(units) => Some(Quantity(units)),
-                None => return,
-            },
-            None => None,
-        };
-        let reason = row.reason.as_deref().unwrap_or_default();
-        let news = News {
-            remaining,
-            is_complete: reason.starts_with("completed"),
-        };
-        let known = self.names.get(&reference).copied();
-        if let Some(id) = known.or_else(|| self.unnamed(row, remaining)) {
-            self.bind(id, reference, now, told);
-            self.take_news(id, news, now);
-            return;
-        }
-        if self.early.len() >= Self::EARLY_MAX {
-            self.early.pop_front();
-        }
-        self.early.push_back((reference, news));
-    }
-
-    /// Returns the one order without a name that a new order on the stream must be.
-    fn unnamed(&self, row: &OrderRow<'_>, remaining: Option<Quantity>) -> Option<OrderId> {
-        let market = self.market_of(row)?;
-        let (side, limit) = (side_of(row.side?)?, Price(row.price.as_ref()?.units()?));
-        let mut fits = self.known.values().filter(|known| {
-            known.reference.is_none()
-                && !known.is_ended
-                && known.intent.market == market
-                && known.intent.side == side
-                && known.intent.limit == limit
-                && Some(known.intent.quantity) == remaining
-        });
-        let one = fits.next()?;
-        fits.next().is_none().then_some(one.intent.id)
-    }
-
     pub(super) fn market_of(&self, row: &OrderRow<'_>) -> Option<Market> {
         let (item, currency) = (row.item.as_deref()?, row.currency.as_deref()?);
         let pair = self
@@ -396,45 +307,6 @@ impl MtgoxOrders {
             venue: self.venue,
             pair: *pair,
         })
-    }
-
-    fn handle_entry_frame(&mut self, frame: &Frame<'_>, now: Time) {
-        if frame.id.is_none() || frame.id.as_deref() != self.entry.call.as_deref() {
-            return;
-        }
-        let key = frame
-            .result
-            .and_then(|raw| serde_json::from_str(raw.get()).ok());
-        match key {
-            Some(key) => {
-                self.entry.key = Some(key);
-                self.entry.at = Some(now);
-            }
-            None => self.entry.at = Some(now + Self::ENTRY_AGAIN),
-        }
-        self.entry.call = None;
-    }
-
-    fn wrap(&self, message: String) -> Vec<u8> {
-        match self.framing {
-            Framing::SocketIo => socketio::json(NAMESPACE, message.as_bytes()),
-            Framing::Plain | Framing::Polled => message.into_bytes(),
-        }
-    }
-
-    /// Writes a signed call of the stream.
-    fn call(&mut self, name: &str, now: Time) -> Vec<u8> {
-        let number = self.next_number(now);
-        let id = format!("{number:x}");
-        let kind = if self.uses_nonce { "nonce" } else { "tonce" };
-        let text = format!(
-            r#"{{"id":"{id}","call":"{name}","params":{{}},"item":"BTC","currency":"USD","{kind}":{number}}}"#
-        );
-        let call = self.signer.call(text.as_bytes());
-        self.entry.call = Some(id.clone());
-        self.wrap(format!(
-            r#"{{"op":"call","call":"{call}","id":"{id}","context":"mtgox.com"}}"#
-        ))
     }
 
     fn forget_oldest(&mut self) {
@@ -530,14 +402,7 @@ impl OrderClient for MtgoxOrders {
 
     /// Asks for the key of the private stream; what follows comes from `follow_frame`.
     fn login(&mut self, now: Time, send: &mut dyn FnMut(&[u8])) {
-        self.entry = Entry::default();
-        match self.framing {
-            Framing::Plain => send(&self.call("private/idkey", now)),
-            // The namespace is not joined yet.
-            Framing::SocketIo => self.entry.at = Some(now + Span::SECOND),
-            Framing::Polled => return,
-        }
-        self.entry.at.get_or_insert(now + Self::ENTRY_AGAIN);
+        self.enter(now, send);
     }
 
     fn decode_reply(
@@ -606,27 +471,7 @@ impl OrderClient for MtgoxOrders {
     }
 
     fn handle_frame(&mut self, frame: &[u8], now: Time, told: &mut dyn FnMut(Told)) {
-        let message = match self.framing {
-            Framing::SocketIo => match socketio::parse(frame) {
-                Some(Packet::Json(_, message)) => message,
-                _ => return,
-            },
-            Framing::Plain | Framing::Polled => frame,
-        };
-        let Ok(frame) = serde_json::from_slice::<Frame<'_>>(message) else {
-            return;
-        };
-        match frame.op.as_ref() {
-            "result" | "remark" => self.handle_entry_frame(&frame, now),
-            "private" => {
-                let row = frame.user_order;
-                let row = row.and_then(|raw| serde_json::from_str::<OrderRow<'_>>(raw.get()).ok());
-                if let Some(row) = row {
-                    self.handle_order_frame(&row, now, told);
-                }
-            }
-            _ => (),
-        }
+        self.read_frame(frame, now, told);
     }
 
     fn follow_up(&mut self, now: Time, request: &mut Vec<u8>) -> Option<Asked> {
@@ -649,21 +494,7 @@ impl OrderClient for MtgoxOrders {
     }
 
     fn follow_frame(&mut self, now: Time, frame: &mut Vec<u8>) -> bool {
-        if self.entry.at.is_none_or(|at| at > now) {
-            return false;
-        }
-        let bytes = match self.entry.key.take() {
-            Some(key) => {
-                self.entry.at = Some(now + Self::ENTRY_EVERY);
-                self.wrap(format!(r#"{{"op":"mtgox.subscribe","key":"{key}"}}"#))
-            }
-            None => {
-                self.entry.at = Some(now + Self::ENTRY_AGAIN);
-                self.call("private/idkey", now)
-            }
-        };
-        frame.extend_from_slice(&bytes);
-        true
+        self.write_entry(now, frame)
     }
 
     fn handle_ended(&mut self, order: OrderId) {
