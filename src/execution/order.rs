@@ -311,17 +311,30 @@ impl Orders {
         !std::mem::replace(&mut order.is_ambiguous, true)
     }
 
-    /// Returns the orders at a venue whose fate is unknown, and a moment before all of them.
+    /// Returns the orders that a venue is to be asked for, and a moment before all of them.
     pub fn unknown_at(&self, venue: VenueId) -> (Vec<OrderIntent>, Time) {
-        let unknown = self.open.values().filter(|order| {
-            order.intent.market.venue == venue && order.state == OrderState::Unknown
-        });
-        let mut since = Time::MAX;
-        let intents = unknown.map(|order| {
-            since = since.min(order.sent);
-            order.intent
-        });
-        (intents.collect(), since)
+        let asked = self.asked_at(venue);
+        let since = asked.iter().map(|order| order.sent).min();
+        let intents = asked.iter().map(|order| order.intent);
+        (intents.collect(), since.unwrap_or(Time::MAX))
+    }
+
+    /// Returns the orders at a venue whose fate is unknown. Those that are held for their owner to
+    /// settle are asked for only when there are no others: they may be old, and must not make every
+    /// other question long.
+    fn asked_at(&self, venue: VenueId) -> Vec<&Order> {
+        let unknown: Vec<&Order> = self
+            .open
+            .values()
+            .filter(|order| {
+                order.intent.market.venue == venue && order.state == OrderState::Unknown
+            })
+            .collect();
+        let only_held = unknown.iter().all(|order| order.is_ambiguous);
+        let asked = unknown.into_iter();
+        asked
+            .filter(|order| order.is_ambiguous == only_held)
+            .collect()
     }
 
     /// The venue does not know the order that was to be cancelled.
@@ -571,11 +584,8 @@ impl Orders {
             return;
         }
         let about: BTreeSet<OrderId> = self
-            .open
-            .values()
-            .filter(|order| {
-                order.intent.market.venue == venue && order.state == OrderState::Unknown
-            })
+            .asked_at(venue)
+            .iter()
             .map(|order| order.intent.id)
             .collect();
         let Some(first) = about.first().copied() else {

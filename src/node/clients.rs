@@ -269,8 +269,7 @@ impl Node {
                 client.decode_reply(asked, status, body, now, &mut |fact| told.push(fact))
             }
             Outcome::NotSent | Outcome::Lost => {
-                client.handle_lost(asked, now);
-                Err(ReplyError::Unknown)
+                client.handle_lost(asked, now, &mut |fact| told.push(fact))
             }
         };
         self.hear_told(id, &told, now, out);

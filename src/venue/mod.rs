@@ -240,7 +240,17 @@ pub trait OrderClient: fmt::Debug + Send {
     ) -> Result<(), ReplyError>;
 
     /// Takes note that no reply will come.
-    fn handle_lost(&mut self, _asked: Asked, _now: Time) {}
+    ///
+    /// # Errors
+    /// `ReplyError::Unknown`, unless the question will be asked again and the answer goes on.
+    fn handle_lost(
+        &mut self,
+        _asked: Asked,
+        _now: Time,
+        _told: &mut dyn FnMut(Told),
+    ) -> Result<(), ReplyError> {
+        Err(ReplyError::Unknown)
+    }
 
     /// Reads a frame of the private stream.
     fn handle_frame(&mut self, _frame: &[u8], _now: Time, _told: &mut dyn FnMut(Told)) {}

@@ -307,8 +307,8 @@ impl World {
                 client.decode_reply(asked, *status, body, now, &mut |fact| facts.push(fact))
             }
             None => {
-                self.client.handle_lost(asked, now);
-                Err(ReplyError::Unknown)
+                let client = &mut self.client;
+                client.handle_lost(asked, now, &mut |fact| facts.push(fact))
             }
         };
         if let Err(why) = result {

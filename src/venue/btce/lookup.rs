@@ -34,11 +34,15 @@ pub(super) struct Lookup {
     strays: Vec<Stray>,
     /// Pages of the history read.
     pages: u32,
+    /// Answers that did not come or could not be read.
+    failures: u32,
 }
 
 impl Lookup {
     /// Pages of the history that are read for one question.
     const PAGES_MAX: u32 = 40;
+    /// Answers that may fail before the question is given up, to be asked anew.
+    const FAILURES_MAX: u32 = 8;
 }
 
 impl BtceOrders {
@@ -60,6 +64,7 @@ impl BtceOrders {
             is_asked: true,
             strays: Vec::new(),
             pages: 0,
+            failures: 0,
         });
         self.write("ActiveOrders", "", request);
     }
@@ -73,6 +78,22 @@ impl BtceOrders {
         let since = lookup.since;
         self.write_history(since, request);
         true
+    }
+
+    /// Asks the step again whose answer failed, some times.
+    pub(super) fn ask_again(&mut self, told: &mut dyn FnMut(Told)) -> Result<(), ReplyError> {
+        let lookup = self
+            .lookup
+            .as_mut()
+            .filter(|lookup| lookup.is_history && lookup.failures < Lookup::FAILURES_MAX);
+        let Some(lookup) = lookup else {
+            self.lookup = None;
+            return Err(ReplyError::Unknown);
+        };
+        lookup.failures += 1;
+        lookup.is_asked = false;
+        told(Told::More);
+        Ok(())
     }
 
     /// Reads the answer to the step that was asked for.

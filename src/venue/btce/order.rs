@@ -430,8 +430,7 @@ impl OrderClient for BtceOrders {
         told: &mut dyn FnMut(Told),
     ) -> Result<(), ReplyError> {
         if status != 200 {
-            self.handle_lost(asked, now);
-            return Err(ReplyError::Unknown);
+            return self.handle_lost(asked, now, told);
         }
         match asked {
             Asked::Place(id) => {
@@ -453,19 +452,21 @@ impl OrderClient for BtceOrders {
             },
             Asked::Orders => {
                 let read = self.read_lookup(body, now, told);
-                if read.is_err() {
-                    self.lookup = None;
-                }
-                read
+                read.or_else(|_| self.ask_again(told))
             }
             Asked::Account => self.read_account(body, told),
             Asked::Entry | Asked::Public(_) => Err(ReplyError::Unknown),
         }
     }
 
-    fn handle_lost(&mut self, asked: Asked, _now: Time) {
+    fn handle_lost(
+        &mut self,
+        asked: Asked,
+        _now: Time,
+        told: &mut dyn FnMut(Told),
+    ) -> Result<(), ReplyError> {
         match asked {
-            Asked::Orders => self.lookup = None,
+            Asked::Orders => return self.ask_again(told),
             Asked::Fills(_) => self.asking = None,
             Asked::Place(_)
             | Asked::Cancel(_)
@@ -473,6 +474,7 @@ impl OrderClient for BtceOrders {
             | Asked::Entry
             | Asked::Public(_) => (),
         }
+        Err(ReplyError::Unknown)
     }
 
     fn follow_up(&mut self, now: Time, request: &mut Vec<u8>) -> Option<Asked> {

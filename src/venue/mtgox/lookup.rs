@@ -35,6 +35,8 @@ pub(super) struct Lookup {
     results: VecDeque<OrderId>,
     ledgers: VecDeque<Currency>,
     was_recognised: bool,
+    /// Answers that did not come or could not be read.
+    failures: u32,
 }
 
 /// What is asked for.
@@ -49,6 +51,8 @@ impl Lookup {
     /// Pages of one ledger that are read; an account that trades more than that between two looks
     /// has its orders held.
     const PAGES_MAX: u64 = 40;
+    /// Answers that may fail before the question is given up, to be asked anew.
+    const FAILURES_MAX: u32 = 16;
     /// The venue's clock may be this much behind.
     const SLACK: Span = Span::secs(30);
 
@@ -80,6 +84,7 @@ impl MtgoxOrders {
             results: VecDeque::new(),
             ledgers: VecDeque::new(),
             was_recognised: false,
+            failures: 0,
         });
         let method = ("money/orders", Some("generic/private/orders"));
         self.write(method, "", now, request);
@@ -103,6 +108,22 @@ impl MtgoxOrders {
                 true
             }
         }
+    }
+
+    /// Asks the step again whose answer failed, some times.
+    pub(super) fn ask_again(&mut self, told: &mut dyn FnMut(Told)) -> Result<(), ReplyError> {
+        let lookup = self
+            .lookup
+            .as_mut()
+            .filter(|lookup| lookup.step != Step::Orders && lookup.failures < Lookup::FAILURES_MAX);
+        let Some(lookup) = lookup else {
+            self.lookup = None;
+            return Err(ReplyError::Unknown);
+        };
+        lookup.failures += 1;
+        lookup.is_asked = false;
+        told(Told::More);
+        Ok(())
     }
 
     /// Reads the answer to the step that was asked for.

@@ -46,6 +46,8 @@ pub struct MtgoxOrders {
     fee_ppm: u32,
     pub(super) known: BTreeMap<OrderId, Known>,
     pub(super) names: BTreeMap<VenueRef, OrderId>,
+    /// The names in the order in which they came.
+    named: VecDeque<VenueRef>,
     /// News of orders whose names are not known yet, oldest first.
     pub(super) early: VecDeque<(VenueRef, News)>,
     pub(super) lookup: Option<Lookup>,
@@ -82,6 +84,8 @@ impl fmt::Debug for MtgoxOrders {
 impl MtgoxOrders {
     /// Orders remembered, ended ones included; the oldest ended ones give way.
     const KNOWN_MAX: usize = 4_096;
+    /// Names remembered: an order whose name is known is nobody else's; the oldest give way.
+    const NAMES_MAX: usize = 65_536;
     /// Between two questions for the trades of one order.
     const FILLS_AGAIN: Span = Span::millis(500);
 
@@ -98,6 +102,7 @@ impl MtgoxOrders {
             fee_ppm: 6_000,
             known: BTreeMap::new(),
             names: BTreeMap::new(),
+            named: VecDeque::new(),
             early: VecDeque::new(),
             lookup: None,
             asking: None,
@@ -177,7 +182,7 @@ impl MtgoxOrders {
         };
         if known.reference.replace(reference) != Some(reference) {
             let order = id;
-            self.names.insert(reference, id);
+            self.remember_name(reference, id);
             told(Told::Named { order, reference });
         }
         let early: Vec<News> = self
@@ -312,12 +317,20 @@ impl MtgoxOrders {
     fn forget_oldest(&mut self) {
         while self.known.len() > Self::KNOWN_MAX {
             let oldest = self.known.iter().find(|(_, known)| known.is_ended);
-            let Some((id, reference)) = oldest.map(|(id, known)| (*id, known.reference)) else {
+            let Some(id) = oldest.map(|(id, _)| *id) else {
                 return;
             };
             self.known.remove(&id);
-            if let Some(reference) = reference {
-                self.names.remove(&reference);
+        }
+    }
+
+    fn remember_name(&mut self, reference: VenueRef, id: OrderId) {
+        if self.names.insert(reference, id).is_none() {
+            self.named.push_back(reference);
+        }
+        while self.named.len() > Self::NAMES_MAX {
+            if let Some(oldest) = self.named.pop_front() {
+                self.names.remove(&oldest);
             }
         }
     }
@@ -421,7 +434,9 @@ impl OrderClient for MtgoxOrders {
         }
         let text = text_of(body);
         if status != 200 {
-            self.abandon(asked);
+            if asked == Asked::Orders {
+                return self.ask_again(told);
+            }
             // A login that failed is answered 403, with the usual error in it.
             let refused = match status {
                 400..500 => self.content::<serde::de::IgnoredAny>(text.as_bytes()),
@@ -450,24 +465,29 @@ impl OrderClient for MtgoxOrders {
             }
             Asked::Orders => {
                 let read = self.read_lookup(text.as_bytes(), now, told);
-                if read.is_err() {
-                    self.lookup = None;
-                }
-                read
+                read.or_else(|_| self.ask_again(told))
             }
             Asked::Account => self.read_account(body, told),
             Asked::Entry | Asked::Public(_) => Err(ReplyError::Unknown),
         }
     }
 
-    fn handle_lost(&mut self, asked: Asked, now: Time) {
-        self.abandon(asked);
+    fn handle_lost(
+        &mut self,
+        asked: Asked,
+        now: Time,
+        told: &mut dyn FnMut(Told),
+    ) -> Result<(), ReplyError> {
         if let Asked::Fills(id) = asked {
             self.asking = None;
             if let Some(known) = self.known.get_mut(&id) {
                 known.fills_at = Some(now + Self::FILLS_AGAIN);
             }
         }
+        if asked == Asked::Orders {
+            return self.ask_again(told);
+        }
+        Err(ReplyError::Unknown)
     }
 
     fn handle_frame(&mut self, frame: &[u8], now: Time, told: &mut dyn FnMut(Told)) {
@@ -512,18 +532,12 @@ impl OrderClient for MtgoxOrders {
         let known = self.known.entry(order.id).or_insert(Known::new(*order));
         known.reference = Some(reference);
         known.is_ended = is_ended;
-        self.names.insert(reference, order.id);
+        self.remember_name(reference, order.id);
         self.forget_oldest();
     }
 }
 
 impl MtgoxOrders {
-    fn abandon(&mut self, asked: Asked) {
-        if asked == Asked::Orders {
-            self.lookup = None;
-        }
-    }
-
     /// Reads what an order has traded; `None` where the venue says that nothing was.
     pub(super) fn read_result<'a>(
         &mut self,
