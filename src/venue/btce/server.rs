@@ -21,10 +21,9 @@ use crate::venue::exchange::account::Balance;
 use crate::venue::exchange::{self, AccountNo, Exchange, Order};
 use crate::venue::history::Quotes;
 use crate::venue::serving::fault::{Fault, Faults};
+use crate::venue::serving::house::{audit_account, audit_order, open_market};
 use crate::venue::serving::market::RunningMarket;
-use crate::venue::serving::{
-    AccountAudit, AccountSettings, Audit, OrderAudit, ServerSettings, SetupError,
-};
+use crate::venue::serving::{AccountSettings, Audit, ServerSettings, SetupError};
 use crate::venue::{Server, ServerReply, ServerRequest, StreamNo};
 
 /// An exchange of the dialect.
@@ -71,9 +70,6 @@ impl BtceServer {
     const BEAT: Span = Span::SECOND;
     /// For this long signed requests are refused once the lag fault struck.
     const OVERLOAD_LASTS: Span = Span::secs(5);
-    /// What the house has of every currency, in whole units: more than any test can spend, and
-    /// nine of it still fit into an amount.
-    const HOUSE_UNITS: i64 = 10_000_000_000;
 
     /// Opens markets and accounts; nothing stands in a book before the first deadline.
     ///
@@ -141,17 +137,8 @@ impl BtceServer {
 
     fn open_market(&mut self, rules: Rules, running: RunningMarket) -> Result<(), SetupError> {
         let pair = running.pair;
-        if !self.exchange.open_market(pair) {
-            return Err(SetupError::Market(pair));
-        }
-        for currency in [pair.base, pair.quote] {
-            let endowed = !self.currencies.insert(currency)
-                || self
-                    .exchange
-                    .credit(self.house, currency, Quantity::whole(Self::HOUSE_UNITS))
-                    .is_ok();
-            assert!(endowed, "the first credit of a currency fits");
-        }
+        open_market(&mut self.exchange, self.house, pair)?;
+        self.currencies.extend([pair.base, pair.quote]);
         self.markets.push(Listed {
             name: pair_name(pair),
             rules,
@@ -334,14 +321,11 @@ impl Server for BtceServer {
     }
 
     fn audit(&self) -> Audit {
-        let accounts = self.access.keys().map(|key| AccountAudit {
-            key: key.to_owned(),
-            balances: self
-                .balances(key)
-                .iter()
-                .map(|(currency, balance)| (*currency, balance.free, balance.held))
-                .collect(),
-            orders: self.orders(key).iter().filter_map(audit_of).collect(),
+        let accounts = self.access.keys().filter_map(|key| {
+            let account = self.access.account(key)?;
+            let orders = self.exchange.orders_from(account, OrderId(0));
+            let orders = orders.filter_map(audit_order).collect();
+            Some(audit_account(&self.exchange, key, account, orders))
         });
         Audit {
             duplicates: self.exchange.duplicates(),
@@ -349,15 +333,6 @@ impl Server for BtceServer {
             accounts: accounts.collect(),
         }
     }
-}
-
-fn audit_of(order: &Order) -> Option<OrderAudit> {
-    Some(OrderAudit {
-        id: order.id?,
-        pair: order.pair,
-        side: order.side,
-        filled: order.filled,
-    })
 }
 
 /// Returns the number of a trade as customers see it; theirs begin with one.

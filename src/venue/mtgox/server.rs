@@ -26,10 +26,9 @@ use crate::venue::mtgox::queue::Queue;
 use crate::venue::mtgox::streams::Streams;
 use crate::venue::mtgox::tape::Tape;
 use crate::venue::serving::fault::{Fault, Faults};
+use crate::venue::serving::house::{audit_account, open_market};
 use crate::venue::serving::market::RunningMarket;
-use crate::venue::serving::{
-    AccountAudit, AccountSettings, Audit, OrderAudit, ServerSettings, SetupError,
-};
+use crate::venue::serving::{AccountSettings, Audit, OrderAudit, ServerSettings, SetupError};
 use crate::venue::{Server, ServerReply, ServerRequest, StreamNo};
 
 /// A venue of the MtGox dialect.
@@ -99,8 +98,6 @@ impl MtgoxServer {
     /// Keys into private streams; the oldest of more are good no longer.
     pub(super) const IDKEYS_MAX: usize = 10_000;
     pub(super) const IDKEY_LASTS: Span = Span::DAY;
-    /// What the house has of every currency, in whole units.
-    const HOUSE_UNITS: i64 = 10_000_000_000;
 
     /// Opens markets and accounts; nothing stands in a book before the first deadline.
     ///
@@ -501,14 +498,9 @@ impl Server for MtgoxServer {
     }
 
     fn audit(&self) -> Audit {
-        let accounts = self.customers.iter().map(|(key, account)| AccountAudit {
-            key: key.clone(),
-            balances: self
-                .exchange
-                .balances(*account)
-                .map(|(currency, balance)| (currency, balance.free, balance.held))
-                .collect(),
-            orders: self.orders.of(*account).map(audit_of).collect(),
+        let accounts = self.customers.iter().map(|(key, account)| {
+            let orders = self.orders.of(*account).map(audit_of).collect();
+            audit_account(&self.exchange, key, *account, orders)
         });
         Audit {
             duplicates: self.exchange.duplicates(),
@@ -525,17 +517,4 @@ fn audit_of(order: &Lodged) -> OrderAudit {
         side: order.side,
         filled: order.filled,
     }
-}
-
-fn open_market(exchange: &mut Exchange, house: AccountNo, pair: Pair) -> Result<(), SetupError> {
-    if !exchange.open_market(pair) {
-        return Err(SetupError::Market(pair));
-    }
-    for currency in [pair.base, pair.quote] {
-        let has_some = exchange.balances(house).any(|(known, _)| known == currency);
-        let all = Quantity::whole(MtgoxServer::HOUSE_UNITS);
-        let is_endowed = has_some || exchange.credit(house, currency, all).is_ok();
-        assert!(is_endowed, "the first credit of a currency fits");
-    }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What all served dialects share: their settings, where liquidity comes from, faults.
 
 pub mod fault;
+pub mod house;
 pub mod market;
 
 use thiserror::Error;

@@ -13,10 +13,9 @@ use crate::venue::exchange::account::Balance;
 use crate::venue::exchange::{self, AccountNo, Changes, Exchange, Order, TransferError};
 use crate::venue::history::Quotes;
 use crate::venue::serving::fault::{Fault, Faults};
+use crate::venue::serving::house::{audit_account, audit_order, open_market};
 use crate::venue::serving::market::RunningMarket;
-use crate::venue::serving::{
-    AccountAudit, AccountSettings, Audit, OrderAudit, ServerSettings, SetupError,
-};
+use crate::venue::serving::{AccountSettings, Audit, ServerSettings, SetupError};
 use crate::venue::simulated::FAULTS;
 use crate::venue::simulated::access::{Access, Holder, LOGIN_PATH, Proof};
 use crate::venue::simulated::message::{
@@ -54,9 +53,6 @@ impl SimulatedServer {
     pub const STREAMS_MAX: usize = 1_024;
     /// Between two heartbeats of the feed.
     const ALIVE_EVERY: Span = Span::SECOND;
-    /// What the house has of every currency, in whole units: more than any test can spend, and
-    /// nine of it still fit into an amount.
-    const HOUSE_UNITS: i64 = 10_000_000_000;
 
     /// Opens markets and accounts; nothing stands in a book before the first deadline.
     ///
@@ -78,17 +74,7 @@ impl SimulatedServer {
         let house = exchange.open_house().ok_or(SetupError::Accounts)?;
         let mut markets = Vec::new();
         for (pair, source) in std::mem::take(&mut settings.markets) {
-            if !exchange.open_market(pair) {
-                return Err(SetupError::Market(pair));
-            }
-            for currency in [pair.base, pair.quote] {
-                let has_some = exchange.balances(house).any(|(known, _)| known == currency);
-                let endowed = has_some
-                    || exchange
-                        .credit(house, currency, Quantity::whole(Self::HOUSE_UNITS))
-                        .is_ok();
-                assert!(endowed, "the first credit of a currency fits");
-            }
+            open_market(&mut exchange, house, pair)?;
             markets.push(RunningMarket::new(pair, source, random.fork()));
         }
         let mut faults = Faults::new(random.fork());
@@ -419,14 +405,11 @@ impl Server for SimulatedServer {
     }
 
     fn audit(&self) -> Audit {
-        let accounts = self.access.keys().map(|key| AccountAudit {
-            key: key.to_owned(),
-            balances: self
-                .balances(key)
-                .iter()
-                .map(|(currency, balance)| (*currency, balance.free, balance.held))
-                .collect(),
-            orders: self.orders(key).iter().filter_map(audit_of).collect(),
+        let accounts = self.access.keys().filter_map(|key| {
+            let account = self.access.account(key)?;
+            let orders = self.exchange.orders_from(account, OrderId(0));
+            let orders = orders.filter_map(audit_order).collect();
+            Some(audit_account(&self.exchange, key, account, orders))
         });
         Audit {
             duplicates: self.duplicates(),
@@ -434,15 +417,6 @@ impl Server for SimulatedServer {
             accounts: accounts.collect(),
         }
     }
-}
-
-fn audit_of(order: &Order) -> Option<OrderAudit> {
-    Some(OrderAudit {
-        id: order.id?,
-        pair: order.pair,
-        side: order.side,
-        filled: order.filled,
-    })
 }
 
 fn open_account(
