@@ -31,8 +31,9 @@ pub(super) struct Sought {
     pub(super) pair: Pair,
     pub(super) side: Side,
     pub(super) limit: Price,
-    /// Not before this second.
+    /// Not before this second, and not after that one.
     pub(super) since_s: u64,
+    pub(super) until_s: u64,
 }
 
 impl Sought {
@@ -40,7 +41,7 @@ impl Sought {
         !row.was_resting
             && row.pair == self.pair
             && row.side == self.side
-            && row.at_s >= self.since_s
+            && (self.since_s..=self.until_s).contains(&row.at_s)
             && self.side.accepts(self.limit, row.rate)
     }
 }
@@ -212,6 +213,7 @@ mod tests {
             side: Side::Bid,
             limit: Price(100),
             since_s: 0,
+            until_s: 100,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::model::market::Side;
 use crate::model::number::{Price, Quantity};
 use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderIntent, VenueRef};
-use crate::venue::btce::history::{Row, Sought};
+use crate::venue::btce::history::Row;
 use crate::venue::btce::order::{BtceOrders, Known};
 use crate::venue::btce::shape::{Envelope, HistoryRow, OrderRow, pair_of, quantity_of, side_of};
 use crate::venue::btce::style::ListShape;
@@ -288,7 +288,7 @@ impl BtceOrders {
         since_s: u64,
         told: &mut dyn FnMut(Told),
     ) -> bool {
-        let runs = |quantity: Quantity| self.history.runs(sought(intent, since_s), quantity);
+        let runs = |quantity: Quantity| self.history.runs(self.sought(intent, since_s), quantity);
         // What rests of it, or rested until it was filled, and where the run of its trades begins.
         let mut may_be: Vec<(Option<Stray>, Option<u64>)> = Vec::new();
         for stray in self.rested(open) {
@@ -365,7 +365,7 @@ impl BtceOrders {
     /// one moment's trades are left, they belong together.
     fn recognise_parts(&mut self, left: &[OrderIntent], since_s: u64, told: &mut dyn FnMut(Told)) {
         let parts = |intent: &OrderIntent| -> Vec<(u64, Quantity)> {
-            let bursts = self.history.bursts(sought(intent, since_s));
+            let bursts = self.history.bursts(self.sought(intent, since_s));
             let is_part = |(_, sum): &(u64, Quantity)| *sum < intent.quantity;
             bursts.into_iter().filter(is_part).collect()
         };
@@ -407,7 +407,7 @@ impl BtceOrders {
             .find(|(_, other_pair, other_side)| *other_pair == pair && *other_side == side);
         let burst = self
             .history
-            .bursts(sought(intent, since_s))
+            .bursts(self.sought(intent, since_s))
             .first()
             .copied();
         let Some(known) = self.known.get_mut(&intent.id) else {
@@ -450,15 +450,6 @@ impl BtceOrders {
             return Ok(None);
         }
         self.content(body).map(Some)
-    }
-}
-
-pub(super) fn sought(intent: &OrderIntent, since_s: u64) -> Sought {
-    Sought {
-        pair: intent.market.pair,
-        side: intent.side,
-        limit: intent.limit,
-        since_s,
     }
 }
 

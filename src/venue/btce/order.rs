@@ -20,8 +20,8 @@ use crate::model::number::Quantity;
 use crate::model::sealed::Approved;
 use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderIntent, OrderReport, VenueOrderState, VenueRef};
-use crate::venue::btce::history::{History, Row, trades_of, trades_reference};
-use crate::venue::btce::lookup::{Lookup, since_s, sought};
+use crate::venue::btce::history::{History, Row, Sought, trades_of, trades_reference};
+use crate::venue::btce::lookup::{Lookup, since_s};
 use crate::venue::btce::nonces::Nonces;
 use crate::venue::btce::shape::{
     Account, Cancelled, Envelope, OrderRow, Placed, quantity_of, side_word,
@@ -49,6 +49,8 @@ pub struct BtceOrders {
     pub(super) lookup: Option<Lookup>,
     /// What was asked last about fills.
     asking: Option<Question>,
+    /// What the exchange's clock showed, and ours at that moment.
+    clock: Option<(u64, Time)>,
 }
 
 /// One order, as far as the exchange has told.
@@ -57,6 +59,8 @@ pub(super) struct Known {
     pub(super) intent: OrderIntent,
     pub(super) reference: Option<VenueRef>,
     sent: Time,
+    /// It was sent by this run, and at once.
+    is_sent_here: bool,
     /// What it must have traded, by what was told.
     pub(super) traded_min: Quantity,
     /// What it traded when it came in and is not found in the history yet.
@@ -94,8 +98,12 @@ impl BtceOrders {
     const KNOWN_MAX: usize = 4_096;
     /// Trades asked for at a time.
     pub(super) const TRADES_MAX: usize = 1_000;
-    /// The exchange's clock may be this much behind.
+    /// The exchange's clock may differ by this much, until it has told the time.
     pub(super) const SLACK: Span = Span::secs(30);
+    /// How far its seconds may be off once it has.
+    const SLACK_TOLD: Span = Span::secs(3);
+    /// An order that has not reached the exchange by then never does.
+    const ARRIVES_WITHIN: Span = Span::secs(30);
     /// Between two questions about one order.
     const ASK_AGAIN: Span = Span::millis(500);
     /// Between two looks at what resting orders have traded.
@@ -115,6 +123,7 @@ impl BtceOrders {
             history: History::default(),
             lookup: None,
             asking: None,
+            clock: None,
         }
     }
 
@@ -289,8 +298,45 @@ impl BtceOrders {
         Ok(())
     }
 
-    fn read_account(&mut self, body: &[u8], told: &mut dyn FnMut(Told)) -> Result<(), ReplyError> {
+    /// Returns where an order's trades may stand in the history.
+    pub(super) fn sought(&self, intent: &OrderIntent, since_s: u64) -> Sought {
+        let known = self
+            .known
+            .get(&intent.id)
+            .filter(|known| known.is_sent_here);
+        let window = known.map(|known| self.window_s(known.sent));
+        let (first_s, last_s) = window.unwrap_or((since_s, u64::MAX));
+        Sought {
+            pair: intent.market.pair,
+            side: intent.side,
+            limit: intent.limit,
+            since_s: first_s,
+            until_s: last_s,
+        }
+    }
+
+    /// Returns the exchange's seconds between which an order that was sent at a moment got there.
+    fn window_s(&self, sent: Time) -> (u64, u64) {
+        let (told, slack) = match self.clock {
+            Some((told_s, at)) => {
+                let told = Time::ZERO + Span::secs(told_s) + sent.since(at);
+                (told - at.since(sent), Self::SLACK_TOLD)
+            }
+            None => (sent, Self::SLACK),
+        };
+        let seconds = |at: Time| at.0 / Span::SECOND.0;
+        let last = told + Self::ARRIVES_WITHIN + slack;
+        (seconds(told - slack), seconds(last))
+    }
+
+    fn read_account(
+        &mut self,
+        body: &[u8],
+        now: Time,
+        told: &mut dyn FnMut(Told),
+    ) -> Result<(), ReplyError> {
         let account: Account<'_> = self.content(body)?;
+        self.clock = account.server_time.map(|told_s| (told_s, now));
         let units = |literal: &Literal<'_>| literal.quantity().map_err(|_| ReplyError::Unknown);
         let mut facts = Vec::new();
         for (name, free) in &account.funds {
@@ -335,6 +381,7 @@ impl Known {
             intent,
             reference: None,
             sent,
+            is_sent_here: false,
             traded_min: Quantity::ZERO,
             due: Quantity::ZERO,
             is_removed: false,
@@ -387,7 +434,9 @@ impl OrderClient for BtceOrders {
             quantity: order.quantity,
             limit: order.limit,
         };
-        self.known.insert(order.id, Known::new(intent, now));
+        let mut known = Known::new(intent, now);
+        known.is_sent_here = true;
+        self.known.insert(order.id, known);
         self.forget_oldest();
         let form = format!(
             "&pair={}&type={}&rate={}&amount={}",
@@ -454,7 +503,7 @@ impl OrderClient for BtceOrders {
                 let read = self.read_lookup(body, now, told);
                 read.or_else(|_| self.ask_again(told))
             }
-            Asked::Account => self.read_account(body, told),
+            Asked::Account => self.read_account(body, now, told),
             Asked::Entry | Asked::Public(_) => Err(ReplyError::Unknown),
         }
     }
@@ -586,7 +635,13 @@ impl BtceOrders {
             .collect();
         due.sort_unstable_by_key(|(sent, id, ..)| (*sent, *id));
         for (_, id, intent, quantity) in due {
-            let runs = self.history.runs(sought(&intent, 0), quantity);
+            // The answer said that it traded: when does not matter.
+            let sought = Sought {
+                since_s: 0,
+                until_s: u64::MAX,
+                ..self.sought(&intent, 0)
+            };
+            let runs = self.history.runs(sought, quantity);
             if let Some(first) = runs.first() {
                 self.bind_run(id, *first, quantity, told);
             }

@@ -113,6 +113,9 @@ pub struct Account<'a> {
     #[serde(borrow, default)]
     pub funds_incl_orders: Option<Funds<'a>>,
     pub rights: Rights,
+    /// Seconds since 1970.
+    #[serde(default)]
+    pub server_time: Option<u64>,
 }
 
 /// What the key may do, each 0 or 1.
