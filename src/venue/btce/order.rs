@@ -61,6 +61,8 @@ pub(super) struct Known {
     sent: Time,
     /// It was sent by this run, and at once.
     is_sent_here: bool,
+    /// When it was known that no answer would tell.
+    lost: Option<Time>,
     /// What it must have traded, by what was told.
     pub(super) traded_min: Quantity,
     /// What it traded when it came in and is not found in the history yet.
@@ -104,6 +106,8 @@ impl BtceOrders {
     const SLACK_TOLD: Span = Span::secs(3);
     /// An order that has not reached the exchange by then never does.
     const ARRIVES_WITHIN: Span = Span::secs(30);
+    /// What a front end refused or lost may still be under way behind it.
+    const LINGERS_FOR: Span = Span::secs(3);
     /// Between two questions about one order.
     const ASK_AGAIN: Span = Span::millis(500);
     /// Between two looks at what resting orders have traded.
@@ -304,7 +308,7 @@ impl BtceOrders {
             .known
             .get(&intent.id)
             .filter(|known| known.is_sent_here);
-        let window = known.map(|known| self.window_s(known.sent));
+        let window = known.map(|known| self.window_s(known));
         let (first_s, last_s) = window.unwrap_or((since_s, u64::MAX));
         Sought {
             pair: intent.market.pair,
@@ -316,7 +320,10 @@ impl BtceOrders {
     }
 
     /// Returns the exchange's seconds between which an order that was sent at a moment got there.
-    fn window_s(&self, sent: Time) -> (u64, u64) {
+    fn window_s(&self, known: &Known) -> (u64, u64) {
+        let sent = known.sent;
+        let latest = sent + Self::ARRIVES_WITHIN;
+        let latest = known.lost.map_or(latest, |lost| lost + Self::LINGERS_FOR);
         let (told, slack) = match self.clock {
             Some((told_s, at)) => {
                 let told = Time::ZERO + Span::secs(told_s) + sent.since(at);
@@ -325,7 +332,7 @@ impl BtceOrders {
             None => (sent, Self::SLACK),
         };
         let seconds = |at: Time| at.0 / Span::SECOND.0;
-        let last = told + Self::ARRIVES_WITHIN + slack;
+        let last = told + latest.since(sent) + slack;
         (seconds(told - slack), seconds(last))
     }
 
@@ -361,6 +368,12 @@ impl BtceOrders {
         Ok(())
     }
 
+    fn note_lost(&mut self, id: OrderId, now: Time) {
+        if let Some(known) = self.known.get_mut(&id) {
+            known.lost.get_or_insert(now);
+        }
+    }
+
     fn forget_oldest(&mut self) {
         while self.known.len() > Self::KNOWN_MAX {
             let oldest = self.known.iter().find(|(_, known)| known.is_ended);
@@ -382,6 +395,7 @@ impl Known {
             reference: None,
             sent,
             is_sent_here: false,
+            lost: None,
             traded_min: Quantity::ZERO,
             due: Quantity::ZERO,
             is_removed: false,
@@ -484,8 +498,10 @@ impl OrderClient for BtceOrders {
         match asked {
             Asked::Place(id) => {
                 let placed = self.read_placed(id, body, now, told);
-                if matches!(placed, Err(ReplyError::Rejected(_))) {
-                    self.known.remove(&id);
+                match placed {
+                    Ok(()) => (),
+                    Err(ReplyError::Rejected(_)) => drop(self.known.remove(&id)),
+                    Err(ReplyError::Unknown) => self.note_lost(id, now),
                 }
                 placed
             }
@@ -511,17 +527,14 @@ impl OrderClient for BtceOrders {
     fn handle_lost(
         &mut self,
         asked: Asked,
-        _now: Time,
+        now: Time,
         told: &mut dyn FnMut(Told),
     ) -> Result<(), ReplyError> {
         match asked {
+            Asked::Place(id) => self.note_lost(id, now),
             Asked::Orders => return self.ask_again(told),
             Asked::Fills(_) => self.asking = None,
-            Asked::Place(_)
-            | Asked::Cancel(_)
-            | Asked::Account
-            | Asked::Entry
-            | Asked::Public(_) => (),
+            Asked::Cancel(_) | Asked::Account | Asked::Entry | Asked::Public(_) => (),
         }
         Err(ReplyError::Unknown)
     }
@@ -567,12 +580,21 @@ impl OrderClient for BtceOrders {
     }
 
     fn adopt(&mut self, order: &OrderIntent, reference: VenueRef, is_ended: bool) {
-        if let Some((first, quantity)) = trades_of(reference) {
+        let trades = trades_of(reference);
+        if let (Some((first, quantity)), true) = (trades, is_ended) {
             self.history.note_counted(first, quantity);
             return;
         }
         let fresh = Known::new(*order, Time::ZERO);
         let known = self.known.entry(order.id).or_insert(fresh);
+        if let Some((_, quantity)) = trades {
+            // It died before its end was written: its trades are to be found again. A name, where it
+            // has one, comes before them; without one nothing of it rests.
+            known.due = quantity;
+            known.traded_min = known.traded_min.max(quantity);
+            known.is_removed = known.reference.is_none();
+            return;
+        }
         known.reference = Some(reference);
         known.is_ended = is_ended;
         self.names.insert(reference, order.id);
