@@ -100,6 +100,8 @@ fn same_kind(one: Door, other: Door) -> bool {
 /// returns whether the first were taken.
 fn knock(world: &mut World, door: Door, bytes: &[Vec<u8>; 2], book: &mut Book) -> bool {
     let [bytes, next] = bytes;
+    // Time passes, so that what is kept for seconds only is forgotten.
+    world.now = world.now + Span::millis(10);
     let now = world.now;
     let mut listen = |heard: Heard<'_>| {
         if let Heard::Book(update) = heard {

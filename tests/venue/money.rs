@@ -5,7 +5,8 @@
 //! must be what the venue's own books hold, to the last unit of every currency.
 //!
 //! `EXPRESSNET_MONEY_OPERATIONS` sets how many operations each way of each dialect is driven through,
-//! `EXPRESSNET_MONEY_WAYS` which ways, such as `mtgox Plain,btce Polled`.
+//! `EXPRESSNET_MONEY_WAYS` which ways, such as `mtgox Plain,btce Polled`, `EXPRESSNET_MONEY_SEED` what
+//! chance begins with.
 
 #![expect(clippy::print_stderr, reason = "what was driven is said aloud")]
 
@@ -28,13 +29,15 @@ const FUNDS: [(Currency, i64); 2] = [(Currency::USD, 200_000), (Currency::BTC, 2
 fn both_sides_hold_the_same_money() {
     let operations = std::env::var("EXPRESSNET_MONEY_OPERATIONS");
     let operations = operations.map_or(OPERATIONS, |text| text.parse().unwrap());
+    let seed = std::env::var("EXPRESSNET_MONEY_SEED");
+    let seed = seed.map_or(1, |text| text.parse::<u64>().unwrap());
     let ways = std::env::var("EXPRESSNET_MONEY_WAYS").unwrap_or_default();
     for (index, (dialect, framing)) in every_way().into_iter().enumerate() {
         let name = format!("{} {framing:?}", dialect.name());
         if !ways.is_empty() && !ways.split(',').any(|way| way == name) {
             continue;
         }
-        drive(dialect, framing, operations, index as u64 + 1);
+        drive(dialect, framing, operations, index as u64 + seed);
     }
 }
 

@@ -34,6 +34,9 @@ pub(super) struct Sought {
     /// Not before this second, and not after that one.
     pub(super) since_s: u64,
     pub(super) until_s: u64,
+    /// Behind this trade, and not behind that one.
+    pub(super) after: u64,
+    pub(super) last: u64,
 }
 
 impl Sought {
@@ -42,6 +45,8 @@ impl Sought {
             && row.pair == self.pair
             && row.side == self.side
             && (self.since_s..=self.until_s).contains(&row.at_s)
+            && row.trade > self.after
+            && row.trade <= self.last
             && self.side.accepts(self.limit, row.rate)
     }
 }
@@ -214,6 +219,8 @@ mod tests {
             limit: Price(100),
             since_s: 0,
             until_s: 100,
+            after: 0,
+            last: u64::MAX,
         }
     }
 
@@ -254,6 +261,17 @@ mod tests {
         assert_eq!(taken.len(), 2);
         assert_eq!(runs(&history, 50), [1, 4]);
         assert_eq!(history.take_named(VenueRef(50)).len(), 1);
+    }
+
+    #[test]
+    fn trades_known_before_an_order_was_sent_are_not_its() {
+        let later = Sought {
+            after: 1,
+            ..sought()
+        };
+        assert_eq!(history().runs(later, Quantity(50)), [2, 4]);
+        let settled = Sought { last: 3, ..later };
+        assert_eq!(history().runs(settled, Quantity(50)), [2]);
     }
 
     #[test]

@@ -5,6 +5,10 @@
 //! 3. An order without a name is recognised among the open ones that are nobody's and the trades that
 //!    are: what rests and what was traded are together what was ordered, which no other open order
 //!    of ours there is. Two that may be it, and nobody decides but the owner.
+//!
+//! Nonces only rise: what a list held that was answered after an order was lost is what the order
+//! came to, unless the exchange refused it in front and went on with it behind. So trades that came
+//! later are an order's only where no other order explains them.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +18,22 @@ use crate::model::market::Side;
 use crate::model::number::{Price, Quantity};
 use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderIntent, VenueRef};
-use crate::venue::btce::history::Row;
+use crate::venue::btce::history::{Row, Sought};
 use crate::venue::btce::order::{BtceOrders, Known};
 use crate::venue::btce::shape::{Envelope, HistoryRow, OrderRow, pair_of, quantity_of, side_of};
 use crate::venue::btce::style::ListShape;
 use crate::venue::literal::Excess;
 use crate::venue::recognise::Stray;
 use crate::venue::{OrdersQuery, ReplyError, Told};
+
+/// How late the trades of an order may have come.
+#[derive(Clone, Copy, Debug)]
+enum Reach {
+    /// Before the first list that should have held it.
+    Settled,
+    /// While the exchange may still have been at work on it.
+    Lingering,
+}
 
 /// One question about orders, while it is being answered.
 #[derive(Debug)]
@@ -129,11 +142,15 @@ impl BtceOrders {
         self.find_due(told);
         self.recognise_strays(told);
         let about = self.lookup.take().map(|lookup| lookup.about);
+        let last = self.history.last.unwrap_or(0);
         for intent in about.unwrap_or_default() {
-            let is_found = self
-                .known
-                .get(&intent.id)
-                .is_some_and(|known| known.reference.is_some() || known.is_removed);
+            let Some(known) = self.known.get_mut(&intent.id) else {
+                continue;
+            };
+            let is_found = known.reference.is_some() || known.is_removed;
+            if !is_found {
+                known.settled_by.get_or_insert(last);
+            }
             if is_found && !self.tell(intent.id, now, told) {
                 // To say nothing of it would count it as absent.
                 return Err(ReplyError::Unknown);
@@ -200,7 +217,10 @@ impl BtceOrders {
     pub(super) fn read_history(&mut self, body: &[u8]) -> Result<bool, ReplyError> {
         let rows: BTreeMap<u64, HistoryRow<'_>> = match self.listed(body)? {
             Some(rows) => rows,
-            None => return Ok(false),
+            None => {
+                self.settle_lost();
+                return Ok(false);
+            }
         };
         let mut fresh = Vec::new();
         for (trade, row) in &rows {
@@ -220,7 +240,19 @@ impl BtceOrders {
             let known = self.history.last.unwrap_or(0);
             self.history.last = Some(known.max(*last));
         }
-        Ok(rows.len() >= Self::TRADES_MAX)
+        let is_more = rows.len() >= Self::TRADES_MAX;
+        if !is_more {
+            self.settle_lost();
+        }
+        Ok(is_more)
+    }
+
+    /// The history was read to its end: what was lost before it was asked for has traded by now.
+    fn settle_lost(&mut self) {
+        let last = self.history.last.unwrap_or(0);
+        for known in self.known.values_mut().filter(|known| known.is_lost()) {
+            known.settled_by.get_or_insert(last);
+        }
     }
 
     /// Reads one trade; one of a market that is not ours is nothing.
@@ -267,13 +299,14 @@ impl BtceOrders {
             .partition(|intent| intent.quantity.is_zero());
         let mut open = lookup.strays.clone();
         let since_s = since_s(lookup.since);
-        let mut left = Vec::new();
-        for intent in &about {
-            if !self.recognise(intent, &mut open, since_s, told) {
-                left.push(*intent);
-            }
+        let mut left = about;
+        for reach in [Reach::Settled, Reach::Lingering] {
+            left.retain(|intent| {
+                let sought = self.sought_within(intent, since_s, reach);
+                !self.recognise(intent, &mut open, sought, told)
+            });
+            self.recognise_parts(&mut left, since_s, reach, told);
         }
-        self.recognise_parts(&left, since_s, told);
         for intent in &blank {
             self.take_blank(intent, &mut open, since_s, told);
         }
@@ -285,10 +318,10 @@ impl BtceOrders {
         &mut self,
         intent: &OrderIntent,
         open: &mut Vec<Stray>,
-        since_s: u64,
+        sought: Sought,
         told: &mut dyn FnMut(Told),
     ) -> bool {
-        let runs = |quantity: Quantity| self.history.runs(self.sought(intent, since_s), quantity);
+        let runs = |quantity: Quantity| self.history.runs(sought, quantity);
         // What rests of it, or rested until it was filled, and where the run of its trades begins.
         let mut may_be: Vec<(Option<Stray>, Option<u64>)> = Vec::new();
         for stray in self.rested(open) {
@@ -362,12 +395,19 @@ impl BtceOrders {
     }
 
     /// An order whose rest was dropped or cancelled has lost its amount: where one such question and
-    /// one moment's trades are left, they belong together.
-    fn recognise_parts(&mut self, left: &[OrderIntent], since_s: u64, told: &mut dyn FnMut(Told)) {
+    /// one moment's trades are left, they belong together. Takes out what was decided.
+    fn recognise_parts(
+        &mut self,
+        left: &mut Vec<OrderIntent>,
+        since_s: u64,
+        reach: Reach,
+        told: &mut dyn FnMut(Told),
+    ) {
         let parts = |intent: &OrderIntent| -> Vec<(u64, Quantity)> {
-            let bursts = self.history.bursts(self.sought(intent, since_s));
+            let sought = self.sought_within(intent, since_s, reach);
             let is_part = |(_, sum): &(u64, Quantity)| *sum < intent.quantity;
-            bursts.into_iter().filter(is_part).collect()
+            let bursts = self.history.bursts(sought).into_iter();
+            bursts.filter(is_part).collect()
         };
         let fits: Vec<(OrderId, Vec<(u64, Quantity)>)> = left
             .iter()
@@ -387,6 +427,20 @@ impl BtceOrders {
                 }
                 _ => told(Told::Ambiguous(*id)),
             }
+        }
+        left.retain(|intent| fits.iter().all(|(id, _)| *id != intent.id));
+    }
+
+    fn sought_within(&self, intent: &OrderIntent, since_s: u64, reach: Reach) -> Sought {
+        let known = self.known.get(&intent.id);
+        let settled_by = known.and_then(|known| known.settled_by);
+        let last = match reach {
+            Reach::Settled => settled_by.unwrap_or(u64::MAX),
+            Reach::Lingering => u64::MAX,
+        };
+        Sought {
+            last,
+            ..self.sought(intent, since_s)
         }
     }
 

@@ -63,6 +63,10 @@ pub(super) struct Known {
     is_sent_here: bool,
     /// When it was known that no answer would tell.
     lost: Option<Time>,
+    /// The last trade that was known when it was sent.
+    after: u64,
+    /// The last trade of the first history that should have held its own.
+    pub(super) settled_by: Option<u64>,
     /// What it must have traded, by what was told.
     pub(super) traded_min: Quantity,
     /// What it traded when it came in and is not found in the history yet.
@@ -304,11 +308,9 @@ impl BtceOrders {
 
     /// Returns where an order's trades may stand in the history.
     pub(super) fn sought(&self, intent: &OrderIntent, since_s: u64) -> Sought {
-        let known = self
-            .known
-            .get(&intent.id)
-            .filter(|known| known.is_sent_here);
-        let window = known.map(|known| self.window_s(known));
+        let known = self.known.get(&intent.id);
+        let sent_here = known.filter(|known| known.is_sent_here);
+        let window = sent_here.map(|known| self.window_s(known));
         let (first_s, last_s) = window.unwrap_or((since_s, u64::MAX));
         Sought {
             pair: intent.market.pair,
@@ -316,6 +318,8 @@ impl BtceOrders {
             limit: intent.limit,
             since_s: first_s,
             until_s: last_s,
+            after: known.map_or(0, |known| known.after),
+            last: u64::MAX,
         }
     }
 
@@ -396,6 +400,8 @@ impl Known {
             sent,
             is_sent_here: false,
             lost: None,
+            after: 0,
+            settled_by: None,
             traded_min: Quantity::ZERO,
             due: Quantity::ZERO,
             is_removed: false,
@@ -404,6 +410,12 @@ impl Known {
             filled: Filled::default(),
             ask_at: None,
         }
+    }
+
+    /// Returns true for one of which no answer tells.
+    pub(super) fn is_lost(&self) -> bool {
+        let is_nameless = self.reference.is_none() && !self.is_removed && !self.is_ended;
+        is_nameless && (self.lost.is_some() || !self.is_sent_here)
     }
 
     /// Returns true for a trade that names this order and can be its.
@@ -450,6 +462,7 @@ impl OrderClient for BtceOrders {
         };
         let mut known = Known::new(intent, now);
         known.is_sent_here = true;
+        known.after = self.history.last.unwrap_or(0);
         self.known.insert(order.id, known);
         self.forget_oldest();
         let form = format!(
