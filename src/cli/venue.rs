@@ -92,12 +92,13 @@ fn list(format: Format) -> Result<Exit, CliError> {
         }
         return Ok(Exit::Done);
     }
-    let rows: Vec<[String; 5]> = registry::VENUES
+    let rows: Vec<[String; 6]> = registry::VENUES
         .iter()
         .map(|dialect| {
             let card = dialect.card();
             [
                 dialect.name().to_owned(),
+                yes_no(card.is_tradable).to_owned(),
                 yes_no(card.sequenced_books).to_owned(),
                 yes_no(card.client_order_ids).to_owned(),
                 yes_no(card.private_stream).to_owned(),
@@ -107,6 +108,7 @@ fn list(format: Format) -> Result<Exit, CliError> {
         .collect();
     let head = [
         "dialect",
+        "trades",
         "sequenced",
         "own order ids",
         "private stream",
@@ -138,6 +140,7 @@ fn json(dialect: &dyn Dialect) -> serde_json::Value {
     serde_json::json!({
         "schema": 1,
         "dialect": dialect.name(),
+        "is_tradable": card.is_tradable,
         "sequenced_books": card.sequenced_books,
         "client_order_ids": card.client_order_ids,
         "private_stream": card.private_stream,

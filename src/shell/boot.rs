@@ -80,6 +80,11 @@ pub enum StartError {
     NoKeyFile(VenueId),
     #[error("the capability allows venue {0}, which the configuration does not have")]
     NoVenue(VenueId),
+    #[error(
+        "the capability allows venue {0}, whose dialect is watched only: take it out, or trade there \
+         on paper"
+    )]
+    WatchedOnly(VenueId),
     #[error(transparent)]
     File(#[from] PrivateFileError),
     #[error(transparent)]
@@ -221,8 +226,11 @@ fn clients(
             continue;
         };
         let setup = venue.setup();
+        if !dialect.card().is_tradable {
+            return Err(StartError::WatchedOnly(*id));
+        }
         let client = dialect.order_client(&setup, credentials(home, venue)?);
-        clients.insert(venue.id, client);
+        clients.extend(client.map(|client| (venue.id, client)));
     }
     Ok(clients)
 }

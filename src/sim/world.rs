@@ -349,7 +349,8 @@ impl World {
                     rules: Vec::new(),
                     framing: Framing::Plain,
                 };
-                Some((venue.id, dialect.order_client(&setup, credentials(plan.id))))
+                let client = dialect.order_client(&setup, credentials(plan.id))?;
+                Some((venue.id, client))
             })
             .collect::<BTreeMap<VenueId, Box<dyn OrderClient>>>();
         let seed = self.random.next_u64();

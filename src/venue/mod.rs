@@ -17,9 +17,11 @@ pub mod literal;
 pub mod mtgox;
 pub mod recognise;
 pub mod registry;
+pub mod scan;
 pub mod serving;
 pub mod simulated;
 pub mod socketio;
+pub mod walk;
 
 use std::fmt;
 
@@ -34,6 +36,7 @@ use crate::model::sealed::Approved;
 use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderIntent, OrderReport, VenueRef};
 use crate::venue::document::Document;
+use crate::venue::scan::ReadCounts;
 use crate::venue::serving::fault::Fault;
 use crate::venue::serving::{Audit, ServerSettings, SetupError};
 
@@ -53,8 +56,14 @@ pub trait Dialect: fmt::Debug + Sync {
     /// Makes the public half: it exists in every mode and holds no secret.
     fn feed(&self, setup: &Setup) -> Box<dyn Feed>;
 
-    /// Makes the trading half. Only live mode calls this.
-    fn order_client(&self, setup: &Setup, credentials: Credentials) -> Box<dyn OrderClient>;
+    /// Makes the trading half, where orders can be sent. Only live mode calls this.
+    fn order_client(
+        &self,
+        _setup: &Setup,
+        _credentials: Credentials,
+    ) -> Option<Box<dyn OrderClient>> {
+        None
+    }
 
     /// Reads a recorded document or frame, for those who check recordings.
     ///
@@ -67,13 +76,18 @@ pub trait Dialect: fmt::Debug + Sync {
     /// Makes the served side, for rehearsals, tests and the simulator.
     ///
     /// # Errors
-    /// The first setting that contradicts another or a limit.
-    fn server(&self, settings: ServerSettings) -> Result<Box<dyn Server>, SetupError>;
+    /// The first setting that contradicts another or a limit; `NotServed` where there is none.
+    fn server(&self, _settings: ServerSettings) -> Result<Box<dyn Server>, SetupError> {
+        Err(SetupError::NotServed)
+    }
 }
 
 /// What an operator and the node must know of a dialect before trading through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Card {
+    /// Orders can be sent, and a served side stands for the exchange. Without, its books are
+    /// watched: they feed detection, quotes and paper trading.
+    pub is_tradable: bool,
     pub sequenced_books: bool,
     pub client_order_ids: bool,
     pub private_stream: bool,
@@ -162,6 +176,11 @@ pub trait Feed: fmt::Debug + Send {
         _heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
         Err(DecodeError::Unknown)
+    }
+
+    /// Returns how its frames were read.
+    fn read_counts(&self) -> ReadCounts {
+        ReadCounts::default()
     }
 }
 

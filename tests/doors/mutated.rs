@@ -130,7 +130,7 @@ fn what_a_venue_answers_and_streams() {
         key: "key".to_owned(),
         secret: "c2VjcmV0".to_owned(),
     };
-    let mut client = dialect.order_client(&setup, key);
+    let mut client = dialect.order_client(&setup, key).unwrap();
     for (asked, body) in replies {
         sweep("reply", &[body.into_bytes()], |bytes| {
             client

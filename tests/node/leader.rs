@@ -120,7 +120,7 @@ impl<P: Probe> Leader<P> {
             secret: "secret".to_owned(),
         };
         let dialect = registry::find("simulated").unwrap();
-        let client: Box<dyn OrderClient> = dialect.order_client(&setup, credentials);
+        let client: Box<dyn OrderClient> = dialect.order_client(&setup, credentials).unwrap();
         let me = Me {
             id: plan.id,
             owner: plan.owner,

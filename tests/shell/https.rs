@@ -148,7 +148,7 @@ fn client(address: SocketAddr) -> Box<dyn OrderClient> {
         rules: Vec::new(),
         framing: Framing::Polled,
     };
-    let mut client = YOBIT_DIALECT.order_client(&setup, credentials());
+    let mut client = YOBIT_DIALECT.order_client(&setup, credentials()).unwrap();
     let below = client.nonces_wanted(NOW).unwrap();
     client.grant_nonces(below);
     client

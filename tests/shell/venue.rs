@@ -89,7 +89,8 @@ fn a_wrong_signature_is_refused() {
         let mut world = World::new(Vec::new()).await;
         world.client = find("simulated")
             .unwrap()
-            .order_client(&world.setup, credentials("wrong"));
+            .order_client(&world.setup, credentials("wrong"))
+            .unwrap();
         let placed = world.place(1, 1, 90).await;
         assert_eq!(placed, Err(ReplyError::Rejected(Refusal::Access)));
         let told = world.ask(Asked::Account).await;
@@ -398,7 +399,7 @@ impl World {
             feed: dialect.feed(&setup),
             feed_handle: feed::start(feed_settings, feed_sink),
             feed_events,
-            client: dialect.order_client(&setup, credentials("secret")),
+            client: dialect.order_client(&setup, credentials("secret")).unwrap(),
             orders: orders::start(&plain(&format!("http://{address}")), orders_sink).unwrap(),
             replies,
             setup,

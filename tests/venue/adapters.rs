@@ -138,7 +138,9 @@ fn a_key_whose_nonces_are_far_ahead_is_caught_up_with() {
 fn nonces_of_an_earlier_run_are_not_used_again() {
     let setup = World::new(&BTCE_DIALECT, Plan::calm(&BTCE_DIALECT)).setup;
     let now = Time(1_400_000_000_000_000_000);
-    let mut first = BTCE_DIALECT.order_client(&setup, credentials(SECRET));
+    let mut first = BTCE_DIALECT
+        .order_client(&setup, credentials(SECRET))
+        .unwrap();
     assert!(!first.is_ready(), "nothing is reserved yet");
     let below = first.nonces_wanted(now).unwrap();
     first.grant_nonces(below);
@@ -151,7 +153,9 @@ fn nonces_of_an_earlier_run_are_not_used_again() {
         nonce.parse::<u64>().unwrap()
     };
     let last = (0..100).map(|_| used(&mut *first)).last().unwrap();
-    let mut second = BTCE_DIALECT.order_client(&setup, credentials(SECRET));
+    let mut second = BTCE_DIALECT
+        .order_client(&setup, credentials(SECRET))
+        .unwrap();
     second.resume_nonces(below);
     let more = second.nonces_wanted(now).unwrap();
     second.grant_nonces(more);

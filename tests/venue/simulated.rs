@@ -256,7 +256,10 @@ impl Customer {
         server.handle_deadline(START, &mut |_, _| ());
         Self {
             server,
-            client: find("simulated").unwrap().order_client(&setup, credentials),
+            client: find("simulated")
+                .unwrap()
+                .order_client(&setup, credentials)
+                .unwrap(),
             random: Random::new(seed),
         }
     }

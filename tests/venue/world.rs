@@ -165,7 +165,9 @@ impl World {
             dialect,
             server: dialect.server(settings).unwrap(),
             feed: dialect.feed(&setup),
-            client: dialect.order_client(&setup, credentials("c2VjcmV0IG9mIGEgdGVzdA==")),
+            client: dialect
+                .order_client(&setup, credentials("c2VjcmV0IG9mIGEgdGVzdA=="))
+                .unwrap(),
             setup,
             orders: Orders::new(&times()),
             now: Time(1_400_000_000_000_000_000),

@@ -31,6 +31,7 @@ impl Dialect for Btce {
 
     fn card(&self) -> Card {
         Card {
+            is_tradable: true,
             sequenced_books: false,
             client_order_ids: false,
             private_stream: false,
@@ -57,8 +58,12 @@ impl Dialect for Btce {
         Box::new(BtceFeed::new(setup, self.0))
     }
 
-    fn order_client(&self, setup: &Setup, credentials: Credentials) -> Box<dyn OrderClient> {
-        Box::new(BtceOrders::new(setup, &credentials, self.0))
+    fn order_client(
+        &self,
+        setup: &Setup,
+        credentials: Credentials,
+    ) -> Option<Box<dyn OrderClient>> {
+        Some(Box::new(BtceOrders::new(setup, &credentials, self.0)))
     }
 
     fn read_document(&self, bytes: &[u8]) -> Result<Document, DecodeError> {

@@ -47,6 +47,7 @@ impl Dialect for Mtgox {
 
     fn card(&self) -> Card {
         Card {
+            is_tradable: true,
             sequenced_books: false,
             client_order_ids: false,
             private_stream: true,
@@ -81,8 +82,16 @@ impl Dialect for Mtgox {
         Box::new(MtgoxFeed::new(setup))
     }
 
-    fn order_client(&self, setup: &Setup, credentials: Credentials) -> Box<dyn OrderClient> {
-        Box::new(MtgoxOrders::new(setup, &credentials, self.version))
+    fn order_client(
+        &self,
+        setup: &Setup,
+        credentials: Credentials,
+    ) -> Option<Box<dyn OrderClient>> {
+        Some(Box::new(MtgoxOrders::new(
+            setup,
+            &credentials,
+            self.version,
+        )))
     }
 
     fn read_document(&self, bytes: &[u8]) -> Result<Document, DecodeError> {

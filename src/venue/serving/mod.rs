@@ -73,6 +73,8 @@ pub struct OrderAudit {
 /// Why a served venue cannot be made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SetupError {
+    #[error("this dialect is watched only: it has no served side")]
+    NotServed,
     #[error("market {0} is named twice, or there are too many")]
     Market(Pair),
     #[error("personality `{found}` is unknown here; known: {known}")]

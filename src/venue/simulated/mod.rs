@@ -60,6 +60,7 @@ impl Dialect for Simulated {
 
     fn card(&self) -> Card {
         Card {
+            is_tradable: true,
             sequenced_books: true,
             client_order_ids: true,
             private_stream: true,
@@ -82,8 +83,12 @@ impl Dialect for Simulated {
         Box::new(SimulatedFeed::new(setup))
     }
 
-    fn order_client(&self, setup: &Setup, credentials: Credentials) -> Box<dyn OrderClient> {
-        Box::new(SimulatedOrders::new(setup, credentials))
+    fn order_client(
+        &self,
+        setup: &Setup,
+        credentials: Credentials,
+    ) -> Option<Box<dyn OrderClient>> {
+        Some(Box::new(SimulatedOrders::new(setup, credentials)))
     }
 
     fn server(&self, settings: ServerSettings) -> Result<Box<dyn Server>, SetupError> {
