@@ -1,7 +1,9 @@
 //! Live books to opportunities: the exact walk of two ladders, net of every cost.
 
+pub mod bests;
 pub mod walk;
 
+use crate::arbitrage::bests::Bounds;
 use crate::model::currency::Currency;
 use crate::model::instrument::{Market, VenueId};
 use crate::model::market::{FeeIn, Rules};
@@ -43,21 +45,30 @@ impl Settings {
         let drift = u64::from(self.drift_ppm_per_s).saturating_mul(delay.as_micros()) / 1_000_000;
         let (buy_market, buy_rules) = buy;
         let (sell_market, sell_rules) = sell;
+        let buying = self.bounds(buy_market, buy_rules);
         let mut costs = Costs {
-            buy_ppm: 1_000_000
-                + i64::from(self.edge_min_ppm)
-                + i64::try_from(drift).unwrap_or(i64::MAX / 4),
-            sell_ppm: 1_000_000,
+            buy_ppm: buying.buy_ppm + i64::try_from(drift).unwrap_or(i64::MAX / 4),
+            sell_ppm: self.bounds(sell_market, sell_rules).sell_ppm,
         };
-        costs.buy_ppm += self.friction(buy_market.venue, buy_market.pair.base);
-        costs.sell_ppm -= self.friction(sell_market.venue, sell_market.pair.quote);
-        costs.sell_ppm -= i64::from(sell_rules.taker_fee_ppm);
-        match buy_rules.fee_in {
+        if buy_rules.fee_in == FeeIn::Received {
             // The coins that are missing would have been sold over there.
-            FeeIn::Received => costs.sell_ppm -= i64::from(buy_rules.taker_fee_ppm),
-            FeeIn::Quote => costs.buy_ppm += i64::from(buy_rules.taker_fee_ppm),
+            costs.sell_ppm -= i64::from(buy_rules.taker_fee_ppm);
         }
         costs
+    }
+
+    /// Returns the costs of a market whatever the other one is: those of a trade are never less.
+    pub fn bounds(&self, market: Market, rules: &Rules) -> Bounds {
+        let mut bounds = Bounds {
+            buy_ppm: 1_000_000 + i64::from(self.edge_min_ppm),
+            sell_ppm: 1_000_000 - i64::from(rules.taker_fee_ppm),
+        };
+        bounds.buy_ppm += self.friction(market.venue, market.pair.base);
+        bounds.sell_ppm -= self.friction(market.venue, market.pair.quote);
+        if rules.fee_in == FeeIn::Quote {
+            bounds.buy_ppm += i64::from(rules.taker_fee_ppm);
+        }
+        bounds
     }
 
     fn friction(&self, venue: VenueId, currency: Currency) -> i64 {

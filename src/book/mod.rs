@@ -254,15 +254,22 @@ impl Book {
     }
 }
 
-/// Sets the total at a price; zero removes the level. Most changes are near the end of the list.
+/// Levels from the best one on that are looked at one by one: most changes are there.
+const NEAR_LEVELS: usize = 12;
+
+/// Sets the total at a price; zero removes the level.
 fn upsert(levels: &mut Vec<Level>, level: Level, side: Side) {
     let worse = |price: Price| match side {
         Side::Bid => price < level.price,
         Side::Ask => price > level.price,
     };
+    let near = levels.len().saturating_sub(NEAR_LEVELS);
     let mut at = levels.len();
-    while at > 0 && !worse(levels[at - 1].price) {
+    while at > near && !worse(levels[at - 1].price) {
         at -= 1;
+    }
+    if at == near {
+        at = levels[..near].partition_point(|there| worse(there.price));
     }
     let stands = levels
         .get(at)

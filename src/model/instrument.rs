@@ -111,6 +111,15 @@ pub struct Pair {
 #[error("a pair is two different currencies with a stroke between them, as in BTC/USD")]
 pub struct PairError;
 
+impl Pair {
+    /// Appends the pair as it is displayed.
+    pub fn push_to(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.base.as_str().as_bytes());
+        out.push(b'/');
+        out.extend_from_slice(self.quote.as_str().as_bytes());
+    }
+}
+
 impl fmt::Display for Pair {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.base, self.quote)

@@ -109,13 +109,14 @@ impl Price {
     /// Returns `self × quantity` rounded down: what a seller may count on.
     pub fn total_floor(self, quantity: Quantity) -> Quantity {
         let product = i128::from(self.0) * i128::from(quantity.0);
-        Quantity(narrow(product.div_euclid(i128::from(SCALE))))
+        Quantity(narrow(unscaled(product).0))
     }
 
     /// Returns `self × quantity` rounded up: what a buyer must be ready to pay.
     pub fn total_ceil(self, quantity: Quantity) -> Quantity {
         let product = i128::from(self.0) * i128::from(quantity.0);
-        Quantity(narrow(div_ceil(product, i128::from(SCALE))))
+        let (floor, is_exact) = unscaled(product);
+        Quantity(narrow(floor + i128::from(!is_exact)))
     }
 
     /// Returns `total ÷ quantity` rounded down, or `None` for an empty quantity.
@@ -189,24 +190,97 @@ fn push_digit(units: i64, byte: u8) -> Result<i64, NumberError> {
         .ok_or(NumberError::TooLarge)
 }
 
+/// Characters of the longest decimal: a sign, 19 digits and the point.
+const TEXT_LEN_MAX: usize = 21;
+
+/// A decimal as text, made without an allocation.
+struct Text {
+    bytes: [u8; TEXT_LEN_MAX],
+    start: usize,
+}
+
+impl Text {
+    /// Writes from the last digit to the first.
+    fn of(units: i64) -> Self {
+        let mut text = Self {
+            bytes: [b'0'; TEXT_LEN_MAX],
+            start: TEXT_LEN_MAX,
+        };
+        let scale = SCALE.unsigned_abs();
+        let magnitude = units.unsigned_abs();
+        let (mut whole, mut fraction) = (magnitude / scale, magnitude % scale);
+        if fraction > 0 {
+            let mut width = DECIMALS;
+            while fraction.is_multiple_of(10) {
+                fraction /= 10;
+                width -= 1;
+            }
+            for _ in 0..width {
+                text.push_front(fraction % 10);
+                fraction /= 10;
+            }
+            text.start -= 1;
+            text.bytes[text.start] = b'.';
+        }
+        loop {
+            text.push_front(whole % 10);
+            whole /= 10;
+            if whole == 0 {
+                break;
+            }
+        }
+        if units < 0 {
+            text.start -= 1;
+            text.bytes[text.start] = b'-';
+        }
+        text
+    }
+
+    fn push_front(&mut self, digit: u64) {
+        self.start -= 1;
+        self.bytes[self.start] = b'0' + digit.to_le_bytes()[0];
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
 fn write_decimal(units: i64, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let sign = if units < 0 { "-" } else { "" };
-    let magnitude = units.unsigned_abs();
-    let scale = SCALE.unsigned_abs();
-    let (whole, mut fraction) = (magnitude / scale, magnitude % scale);
-    if fraction == 0 {
-        return write!(formatter, "{sign}{whole}");
+    let text = Text::of(units);
+    formatter.write_str(std::str::from_utf8(text.bytes()).unwrap_or_default())
+}
+
+/// Appends a whole number in decimal digits.
+pub fn push_whole(out: &mut Vec<u8>, mut whole: u64) {
+    let mut digits = [b'0'; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (whole % 10).to_le_bytes()[0];
+        whole /= 10;
+        if whole == 0 {
+            break;
+        }
     }
-    let mut width = DECIMALS;
-    while fraction.is_multiple_of(10) {
-        fraction /= 10;
-        width -= 1;
-    }
-    write!(formatter, "{sign}{whole}.{fraction:0width$}")
+    out.extend_from_slice(&digits[start..]);
 }
 
 fn div_ceil(value: i128, by: i128) -> i128 {
     -(-value).div_euclid(by)
+}
+
+/// Divides a product of two amounts by `SCALE`: the quotient rounded down, and whether it is exact.
+/// Most products fit 64 bits, whose division by a constant is a multiplication.
+fn unscaled(product: i128) -> (i128, bool) {
+    let scale = i128::from(SCALE);
+    match u64::try_from(product) {
+        Ok(small) => {
+            let by = SCALE.unsigned_abs();
+            (i128::from(small / by), small.is_multiple_of(by))
+        }
+        Err(_) => (product.div_euclid(scale), product.rem_euclid(scale) == 0),
+    }
 }
 
 /// Narrows to `i64`, saturating: no order or offer is ever that large, and every limit refuses it.
@@ -216,6 +290,13 @@ fn narrow(value: i128) -> i64 {
 
 macro_rules! decimal_text {
     ($name:ident) => {
+        impl $name {
+            /// Appends the number as it is displayed.
+            pub fn push_to(self, out: &mut Vec<u8>) {
+                out.extend_from_slice(Text::of(self.0).bytes());
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write_decimal(self.0, formatter)
@@ -273,6 +354,32 @@ mod tests {
             assert_eq!(quantity.to_string(), text);
         }
         assert_eq!(Quantity(-150_000_000).to_string(), "-1.5");
+        assert_eq!(Quantity(i64::MIN).to_string(), "-92233720368.54775808");
+        let mut out = b"a".to_vec();
+        Price(-1).push_to(&mut out);
+        push_whole(&mut out, 0);
+        push_whole(&mut out, u64::MAX);
+        assert_eq!(out, b"a-0.00000001018446744073709551615");
+    }
+
+    #[test]
+    fn products_are_divided_alike_whatever_their_size() {
+        let scale = i128::from(SCALE);
+        let large = i128::from(u64::MAX);
+        for product in [
+            0,
+            1,
+            scale - 1,
+            scale,
+            large,
+            large + 1,
+            large * scale,
+            -1,
+            -scale,
+        ] {
+            let exact = product.rem_euclid(scale) == 0;
+            assert_eq!(unscaled(product), (product.div_euclid(scale), exact));
+        }
     }
 
     #[test]

@@ -11,8 +11,9 @@ use crate::model::number::{Price, Quantity};
 use crate::model::sealed::LiveBook;
 use crate::model::time::{Span, Time};
 use crate::model::trade::{LegRefusal, Purpose};
+use crate::node::books::BookState;
 use crate::node::output::Outbox;
-use crate::node::{BookState, Node, Phase};
+use crate::node::{Node, Phase};
 use crate::risk::Switch;
 use crate::risk::gate::LimitHit;
 use crate::wire::message::Message;
@@ -71,16 +72,13 @@ impl Node {
         if !is_own || self.phase != Phase::Running {
             return;
         }
-        let others: Vec<Market> = self
-            .books
-            .keys()
-            .filter(|other| other.pair == changed.pair && other.venue != changed.venue)
-            .copied()
-            .collect();
-        for other in others {
-            self.try_direction(changed, other, now, out);
-            self.try_direction(other, changed, now, out);
+        let mut directions = std::mem::take(&mut self.directions);
+        directions.clear();
+        self.books.crossing(&changed, &mut directions);
+        for (buy, sell) in &directions {
+            self.try_direction(*buy, *sell, now, out);
         }
+        self.directions = directions;
     }
 
     /// Looks again at every own market: rights, funds or books elsewhere have changed.

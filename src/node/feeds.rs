@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use crate::book::{Applied, Book, NotLive};
+use crate::book::{Applied, NotLive};
 use crate::model::ids::RequestNo;
 use crate::model::instrument::{Market, VenueId};
 use crate::model::market::{Level, Side};
 use crate::model::number::Price;
 use crate::model::time::{Deadline, Span, Time};
 use crate::model::trade::OrderReport;
+use crate::node::books::{BookState, Books};
 use crate::node::clients::Turn;
 use crate::node::output::{Outbox, Output, Severity};
-use crate::node::{BookState, Node, VenueState, notice};
+use crate::node::{Node, VenueState, notice};
 use crate::venue::http::{USER_AGENT, write_request};
 use crate::venue::{Ask, Asked, DecodeError, Heard, OrderClient, Ticket, Told, registry};
-use crate::wire::message::{Message, QUOTE_LEVELS_MAX, Quote};
+use crate::wire::message::QuoteHead;
 
 /// Buffers that are reused, so that a frame costs no allocation.
 #[derive(Debug, Default)]
@@ -25,8 +26,12 @@ pub(super) struct Scratch {
     /// The frame concerns the account.
     is_private: bool,
     pub(super) told: Vec<Told>,
+    /// Levels of a peer's quote.
+    pub(super) quoted: (Vec<Level>, Vec<Level>),
 }
 
+/// Books whose middles make a reference; further ones are left out.
+const MIDS_MAX: usize = 64;
 /// A quiet book is quoted again, so that peers know it still stands.
 const QUOTE_EVERY: Span = Span::millis(250);
 
@@ -65,16 +70,8 @@ impl Node {
                     venue: venue.id,
                     pair: *pair,
                 };
-                self.books.insert(
-                    market,
-                    BookState {
-                        book: Book::new(market),
-                        rules: *rules,
-                        holder: None,
-                        quote_at: now,
-                        quote_number: 0,
-                    },
-                );
+                let state = BookState::new(market, *rules, None, now);
+                self.books.insert(state, &self.settings.arbitrage);
             }
         }
     }
@@ -224,34 +221,33 @@ impl Node {
 
     /// Sends the node's view of a market to every peer, as a datagram: the latest wins.
     pub(super) fn quote(&mut self, market: Market, now: Time, out: &mut Outbox) {
-        let Some(state) = self.books.get_mut(&market) else {
-            return;
-        };
-        if state.holder.is_some() || !self.peers.values().any(|peer| peer.link.is_ready()) {
+        if !self.peers.values().any(|peer| peer.link.is_ready()) {
             return;
         }
-        state.quote_at = now + QUOTE_EVERY;
-        state.quote_number += 1;
-        let book = &state.book;
-        let side = |side: Side| -> Vec<Level> {
-            let levels = book.levels_best_last(side).iter().rev();
-            levels.take(QUOTE_LEVELS_MAX).copied().collect()
-        };
-        let message = Message::Quote(Quote {
-            market,
-            number: state.quote_number,
-            sequence: book.sequence(),
-            age: now.since(book.received()),
-            engine_lag: book.engine_lag(),
-            // How far behind is too far is for whoever would trade on it to say.
-            is_live: matches!(
-                book.live(now, &self.freshness),
-                Ok(_) | Err(NotLive::Lagging)
-            ),
-            bids: side(Side::Bid),
-            asks: side(Side::Ask),
+        let freshness = self.freshness;
+        let written = self.books.change(&market, |state| {
+            if state.holder.is_some() {
+                return None;
+            }
+            state.quote_at = now + QUOTE_EVERY;
+            state.quote_number += 1;
+            let book = &state.book;
+            let head = QuoteHead {
+                market,
+                number: state.quote_number,
+                sequence: book.sequence(),
+                age: now.since(book.received()),
+                engine_lag: book.engine_lag(),
+                // How far behind is too far is for whoever would trade on it to say.
+                is_live: matches!(book.live(now, &freshness), Ok(_) | Err(NotLive::Lagging)),
+            };
+            let best_first = |side| book.levels_best_last(side).iter().rev().copied();
+            let (bids, asks) = (best_first(Side::Bid), best_first(Side::Ask));
+            Some(out.write(|arena| head.encode(bids, asks, arena)))
         });
-        let bytes = out.write(|arena| message.encode(arena));
+        let Some(bytes) = written.flatten() else {
+            return;
+        };
         for peer in self.peers.values().filter(|peer| peer.link.is_ready()) {
             if let Some(link) = peer.link_no {
                 out.push(Output::LinkDatagram { link, bytes });
@@ -300,12 +296,18 @@ impl Node {
 
     /// Returns the middle of the fresh books of a pair: the median over venues.
     pub(super) fn reference(&self, market: Market, now: Time) -> Option<Price> {
-        let mut mids: Vec<Price> = self
+        let mut held = [Price::ZERO; MIDS_MAX];
+        let all = self
             .books
             .iter()
             .filter(|(other, _)| other.pair == market.pair)
-            .filter_map(|(_, state)| state.book.live(now, &self.freshness).ok()?.mid())
-            .collect();
+            .filter_map(|(_, state)| state.book.live(now, &self.freshness).ok()?.mid());
+        let mut count = 0;
+        for (place, mid) in held.iter_mut().zip(all) {
+            *place = mid;
+            count += 1;
+        }
+        let mids = &mut held[..count];
         mids.sort_unstable();
         match mids.len() {
             0 => None,
@@ -326,11 +328,9 @@ impl Node {
     }
 
     fn reset_books(&mut self, venue: VenueId) {
-        for (market, state) in &mut self.books {
-            if market.venue == venue && state.holder.is_none() {
-                state.book.reset();
-            }
-        }
+        let is_own =
+            |market: &Market, state: &BookState| market.venue == venue && state.holder.is_none();
+        self.books.change_all(is_own, |_, state| state.book.reset());
     }
 }
 
@@ -357,53 +357,37 @@ fn send_ask(id: VenueId, host: &str, asked: Ask<'_>, next: &mut RequestNo, out: 
     }
 }
 
-fn hear(
-    venue: VenueId,
-    heard: &Heard<'_>,
-    books: &mut BTreeMap<Market, BookState>,
-    scratch: &mut Scratch,
-    now: Time,
-) {
+fn hear(venue: VenueId, heard: &Heard<'_>, books: &mut Books, scratch: &mut Scratch, now: Time) {
+    let is_own =
+        |market: &Market, state: &BookState| market.venue == venue && state.holder.is_none();
     match heard {
         Heard::Book(update) => {
-            let Some(state) = books.get_mut(&update.market) else {
-                return;
-            };
-            match state.book.apply(update, now) {
-                Applied::Changed => {
+            match books.change(&update.market, |state| state.book.apply(update, now)) {
+                Some(Applied::Changed) => {
                     if !scratch.changed.contains(&update.market) {
                         scratch.changed.push(update.market);
                     }
                 }
-                Applied::Gap | Applied::Crossed => {
+                Some(Applied::Gap | Applied::Crossed) => {
                     if !scratch.resync.contains(&update.market) {
                         scratch.resync.push(update.market);
                     }
                 }
-                Applied::Old => (),
+                Some(Applied::Old) | None => (),
             }
         }
         Heard::Order(report) => scratch.reports.push(*report),
         Heard::EngineLag(lag) => {
-            for (market, state) in books {
-                if market.venue != venue || state.holder.is_some() {
-                    continue;
-                }
+            books.change_all(is_own, |market, state| {
                 let is_news = state.book.engine_lag() != *lag;
                 state.book.handle_engine_lag(*lag);
                 // Peers must not trade on it any longer than this node would.
                 if is_news && !scratch.changed.contains(market) {
                     scratch.changed.push(*market);
                 }
-            }
+            });
         }
         Heard::Account => scratch.is_private = true,
-        Heard::Alive => {
-            for (market, state) in books {
-                if market.venue == venue && state.holder.is_none() {
-                    state.book.handle_alive(now);
-                }
-            }
-        }
+        Heard::Alive => books.change_all(is_own, |_, state| state.book.handle_alive(now)),
     }
 }

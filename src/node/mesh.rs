@@ -1,17 +1,17 @@
 //! Links and messages: what peers say goes to the stage it is for.
 
-use crate::book::Book;
 use crate::membership::Direction;
 use crate::membership::links::LinkOutput;
 use crate::model::ids::{LinkNo, NodeId};
 use crate::model::instrument::Market;
-use crate::model::market::{BookUpdate, Rules, UpdateKind};
+use crate::model::market::{BookUpdate, Level, Rules, UpdateKind};
 use crate::model::time::{Deadline, Span, Time};
 use crate::model::trade::LegRefusal;
+use crate::node::books::BookState;
 use crate::node::output::{Outbox, Output, Severity};
-use crate::node::{BookState, Node, notice};
+use crate::node::{Node, notice};
 use crate::wire::link::{Heard, Link, LinkError};
-use crate::wire::message::{Message, Quote};
+use crate::wire::message::{Message, QuoteHead};
 
 /// How often a link's round trip is measured.
 const PROBE_EVERY: Span = Span::millis(500);
@@ -72,12 +72,11 @@ impl Node {
             peer.link_no = None;
             peer.link.handle_disconnected();
             self.plans.handle_link_lost(id, now);
-            for state in self.books.values_mut() {
-                if state.holder == Some(id) {
-                    state.quote_number = 0;
-                    state.book.reset();
-                }
-            }
+            let is_its = |_: &Market, state: &BookState| state.holder == Some(id);
+            self.books.change_all(is_its, |_, state| {
+                state.quote_number = 0;
+                state.book.reset();
+            });
         }
     }
 
@@ -161,6 +160,18 @@ impl Node {
             return;
         };
         let is_ready = self.peers.get(&id).is_some_and(|peer| peer.link.is_ready());
+        let mut levels = std::mem::take(&mut self.scratch.quoted);
+        let quote = QuoteHead::decode(bytes, &mut levels.0, &mut levels.1);
+        if let Some(Ok(head)) = quote {
+            *self.totals.messages.entry("quote").or_default() += 1;
+            if is_ready {
+                self.handle_quote(id, &head, &levels, now);
+            }
+        }
+        self.scratch.quoted = levels;
+        if matches!(quote, Some(Ok(_))) {
+            return;
+        }
         let Ok(message) = Message::decode(bytes) else {
             *self.totals.messages.entry("malformed").or_default() += 1;
             return;
@@ -170,7 +181,6 @@ impl Node {
             return;
         }
         match message {
-            Message::Quote(quote) => self.handle_quote(id, &quote, now),
             Message::Probe { sent } => {
                 let reply = Message::ProbeReply {
                     sent,
@@ -188,7 +198,8 @@ impl Node {
                 self.links.handle_rtt(id, rtt, now);
             }
             // Everything else must arrive and comes on the stream.
-            Message::Market { .. }
+            Message::Quote(_)
+            | Message::Market { .. }
             | Message::Grant { .. }
             | Message::GrantOver { .. }
             | Message::Fire(_)
@@ -284,63 +295,54 @@ impl Node {
             peer.is_some_and(|peer| peer.peer.owner == self.me.owner)
         };
         let takes_over = |holder: NodeId| is_own(from) && !is_own(holder);
-        match self.books.get_mut(&market) {
-            Some(state) if state.holder == Some(from) => state.rules = rules,
-            // Another owner may call a venue by the same name; the own node's word counts.
-            Some(state) if state.holder.is_some_and(takes_over) => {
-                state.book = Book::new(market);
-                state.rules = rules;
-                state.holder = Some(from);
-                state.quote_number = 0;
+        let arbitrage = &self.settings.arbitrage;
+        let holder = self.books.get(&market).map(|state| state.holder);
+        match holder {
+            Some(holder) if holder == Some(from) => {
+                self.books.set_rules(market, rules, arbitrage);
             }
-            // One's own book, or one that another peer holds, stays as it is.
-            Some(_) => (),
-            None => {
-                self.books.insert(
-                    market,
-                    BookState {
-                        book: Book::new(market),
-                        rules,
-                        holder: Some(from),
-                        quote_at: Time::MAX,
-                        quote_number: 0,
-                    },
-                );
+            // One's own book, or one that another peer holds, stays as it is. But another owner may
+            // call a venue by the same name: the own node's word counts.
+            Some(holder) if !holder.is_some_and(takes_over) => (),
+            Some(_) | None => {
+                let state = BookState::new(market, rules, Some(from), Time::MAX);
+                self.books.insert(state, arbitrage);
             }
         }
     }
 
-    fn handle_quote(&mut self, from: NodeId, quote: &Quote, now: Time) {
+    fn handle_quote(
+        &mut self,
+        from: NodeId,
+        head: &QuoteHead,
+        (bids, asks): &(Vec<Level>, Vec<Level>),
+        now: Time,
+    ) {
         let way = self.way(from);
-        let Some(state) = self
-            .books
-            .get_mut(&quote.market)
-            .filter(|state| state.holder == Some(from))
-        else {
-            return;
-        };
-        if quote.number <= state.quote_number {
-            return;
-        }
-        state.quote_number = quote.number;
-        if !quote.is_live || quote.sequence < state.book.sequence() {
-            state.book.reset();
-        }
-        if !quote.is_live {
-            return;
-        }
-        let update = BookUpdate {
-            market: quote.market,
-            kind: UpdateKind::Snapshot,
-            sequence: quote.sequence,
-            bids: &quote.bids,
-            asks: &quote.asks,
-            venue_time: now,
-            engine_lag: quote.engine_lag,
-        };
-        // The book is as old as its sender said, and as the way is long.
-        let age = quote.age + way;
-        state.book.apply(&update, Time(now.0.saturating_sub(age.0)));
+        self.books.change(&head.market, |state| {
+            if state.holder != Some(from) || head.number <= state.quote_number {
+                return;
+            }
+            state.quote_number = head.number;
+            if !head.is_live || head.sequence < state.book.sequence() {
+                state.book.reset();
+            }
+            if !head.is_live {
+                return;
+            }
+            let update = BookUpdate {
+                market: head.market,
+                kind: UpdateKind::Snapshot,
+                sequence: head.sequence,
+                bids,
+                asks,
+                venue_time: now,
+                engine_lag: head.engine_lag,
+            };
+            // The book is as old as its sender said, and as the way is long.
+            let age = head.age + way;
+            state.book.apply(&update, Time(now.0.saturating_sub(age.0)));
+        });
     }
 
     /// Sends a message that must arrive.
@@ -417,7 +419,7 @@ impl Node {
         }
         self.links.remove(id);
         self.peers.remove(&id);
-        self.books.retain(|_, state| state.holder != Some(id));
+        self.books.retain(|state| state.holder != Some(id));
         self.rights.drop_where(|right| right.granter == id);
         drop(self.granted.close_where(|envelope| envelope.drawer == id));
         self.needs_renewal = true;

@@ -18,6 +18,7 @@
 //! views    the node's state as reports; watch: spreads and why nothing is fired
 //! ```
 
+mod books;
 mod boot;
 mod clients;
 pub mod command;
@@ -37,7 +38,7 @@ mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::book::{Book, Freshness};
+use crate::book::Freshness;
 use crate::config::checked::{Config, Trading};
 use crate::execution::funds::Funds;
 use crate::execution::order::Orders;
@@ -56,6 +57,7 @@ use crate::model::market::Rules;
 use crate::model::offer::{Part, Tally};
 use crate::model::random::Random;
 use crate::model::time::{Deadline, Span, Time};
+use crate::node::books::Books;
 use crate::node::input::Input;
 use crate::node::output::{Outbox, Output, Severity};
 use crate::offer::hold::{HoldState, Holds};
@@ -97,8 +99,10 @@ pub struct Node {
     link_peers: BTreeMap<LinkNo, NodeId>,
 
     venues: BTreeMap<VenueId, VenueState>,
-    books: BTreeMap<Market, BookState>,
+    books: Books,
     scratch: feeds::Scratch,
+    /// Reused while directions are looked at.
+    directions: Vec<(Market, Market)>,
 
     gate: Gate,
     granted: Granted,
@@ -170,18 +174,6 @@ struct VenueState {
     refused_frames: u64,
 }
 
-/// A book, its own or a peer's.
-#[derive(Debug)]
-struct BookState {
-    book: Book,
-    rules: Rules,
-    /// `None` for a market beside this node.
-    holder: Option<NodeId>,
-    quote_at: Time,
-    /// The last quote sent of an own book, or heard of a peer's on this connection.
-    quote_number: u64,
-}
-
 /// What the node counts.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
@@ -239,6 +231,18 @@ struct Numbers {
     request: RequestNo,
 }
 
+impl Numbers {
+    fn from(first: u64) -> Self {
+        Self {
+            envelope: EnvelopeId(first),
+            order: OrderId(first),
+            plan: PlanId(first),
+            matching: MatchId(first),
+            request: RequestNo(1),
+        }
+    }
+}
+
 /// What is being made durable, and what waits for it.
 #[derive(Clone, Debug, Default)]
 struct Commits {
@@ -286,13 +290,7 @@ impl Node {
             random,
             incarnation,
             booted: now,
-            numbers: Numbers {
-                envelope: EnvelopeId(first),
-                order: OrderId(first),
-                plan: PlanId(first),
-                matching: MatchId(first),
-                request: RequestNo(1),
-            },
+            numbers: Numbers::from(first),
             commits: Commits::default(),
             phase: Phase::Reconciling,
             halted_because: None,
@@ -301,8 +299,9 @@ impl Node {
             peers: BTreeMap::new(),
             link_peers: BTreeMap::new(),
             venues: BTreeMap::new(),
-            books: BTreeMap::new(),
+            books: Books::default(),
             scratch: feeds::Scratch::default(),
+            directions: Vec::new(),
             gate: Gate::new(settings.risk.clone()),
             granted: Granted::default(),
             earlier_envelopes: Vec::new(),

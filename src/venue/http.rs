@@ -1,9 +1,10 @@
 //! HTTP/1.1 as bytes: requests written whole, responses and requests read without a socket.
 
 use std::borrow::Cow;
-use std::io::Write as _;
 
 use thiserror::Error;
+
+use crate::model::number::push_whole;
 
 /// How this program names itself to venues.
 pub const USER_AGENT: &str = concat!("expressnet/", env!("CARGO_PKG_VERSION"));
@@ -53,18 +54,20 @@ pub fn write_request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) {
-    let mut put = |text: std::fmt::Arguments<'_>| {
-        request.write_fmt(text).expect("a Vec takes all bytes");
-    };
-    put(format_args!(
-        "{method} {target} HTTP/1.1\r\nHost: {host}\r\n"
-    ));
-    put(format_args!("Connection: keep-alive\r\n"));
+    let mut put = |text: &str| request.extend_from_slice(text.as_bytes());
+    for text in [method, " ", target, " HTTP/1.1\r\nHost: ", host] {
+        put(text);
+    }
+    put("\r\nConnection: keep-alive\r\n");
     for (name, value) in headers {
-        put(format_args!("{name}: {value}\r\n"));
+        for text in [name, ": ", value, "\r\n"] {
+            put(text);
+        }
     }
     if !body.is_empty() || method != "GET" {
-        put(format_args!("Content-Length: {}\r\n", body.len()));
+        put("Content-Length: ");
+        push_whole(request, body.len() as u64);
+        request.extend_from_slice(b"\r\n");
     }
     request.extend_from_slice(b"\r\n");
     request.extend_from_slice(body);

@@ -95,22 +95,38 @@ impl<'a> Scan<'a> {
         Some(text)
     }
 
-    /// Reads a whole number without a sign.
+    /// Reads a whole number without a sign or a leading zero.
     #[inline]
     pub fn whole(&mut self) -> Option<u64> {
         let (value, len) = digits(self.rest, 0);
-        if len == 0 || len > DIGITS_MAX {
+        if len == 0 || len > DIGITS_MAX || (len > 1 && self.rest[0] == b'0') {
             return None;
         }
         self.rest = &self.rest[len..];
         Some(value)
     }
 
-    /// Reads `digits[.digits]` in units of 1e-8, with at most 8 decimals.
+    /// Reads a whole number of up to 64 bits, such as nanoseconds since 1970.
+    #[inline]
+    pub fn long_whole(&mut self) -> Option<u64> {
+        let (_, len) = digits(self.rest, 0);
+        if len <= DIGITS_MAX {
+            return self.whole();
+        }
+        let (head, tail) = self.rest.get(..len)?.split_at_checked(DIGITS_MAX)?;
+        let (before, _) = digits(head, 0);
+        let whole = tail.iter().try_fold(before, |whole, digit| {
+            whole.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        })?;
+        self.rest = &self.rest[len..];
+        (head[0] != b'0').then_some(whole)
+    }
+
+    /// Reads `digits[.digits]` in units of 1e-8, with at most 8 decimals and no leading zero.
     #[inline]
     pub fn units(&mut self) -> Option<i64> {
         let (whole, len) = digits(self.rest, 0);
-        if len == 0 {
+        if len == 0 || (len > 1 && self.rest[0] == b'0') {
             return None;
         }
         let (value, decimals, len) = match self.rest.get(len) {
@@ -191,6 +207,7 @@ mod tests {
             ".",
             "1.",
             ".5",
+            "00.5",
             "-1",
             "+1",
             "1e5",

@@ -11,6 +11,8 @@ use crate::model::trade::{Draw, Grant, LegRefusal, LegReport};
 
 /// Levels a side in one quote.
 pub const QUOTE_LEVELS_MAX: usize = 16;
+/// The most frequent message is written without being made.
+const QUOTE_ORDINAL: u8 = 2;
 /// Nodes named in one ask as asked already.
 pub const ASKED_MAX: usize = 16;
 
@@ -84,6 +86,15 @@ pub enum Message {
 /// A book as a peer hears it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quote {
+    pub head: QuoteHead,
+    /// Best first.
+    pub bids: Vec<Level>,
+    pub asks: Vec<Level>,
+}
+
+/// What a quote says besides its levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuoteHead {
     pub market: Market,
     /// Counts the sender's quotes of this market in its life: the highest is the latest.
     pub number: u64,
@@ -94,9 +105,6 @@ pub struct Quote {
     pub engine_lag: Span,
     /// False where the sender would not trade on it.
     pub is_live: bool,
-    /// Best first.
-    pub bids: Vec<Level>,
-    pub asks: Vec<Level>,
 }
 
 impl Message {
@@ -104,7 +112,7 @@ impl Message {
     pub const fn ordinal(&self) -> (u8, &'static str) {
         match self {
             Self::Market { .. } => (1, "market"),
-            Self::Quote(_) => (2, "quote"),
+            Self::Quote(_) => (QUOTE_ORDINAL, "quote"),
             Self::Probe { .. } => (3, "probe"),
             Self::ProbeReply { .. } => (4, "probe_reply"),
             Self::Grant { .. } => (5, "grant"),
@@ -134,7 +142,10 @@ impl Message {
                 writer.market(*market);
                 write_rules(&mut writer, rules);
             }
-            Self::Quote(quote) => quote.write(&mut writer),
+            Self::Quote(Quote { head, bids, asks }) => {
+                let (bids, asks) = (bids.iter().copied(), asks.iter().copied());
+                head.write(bids, asks, &mut writer);
+            }
             Self::Probe { sent } => writer.u64(sent.0),
             Self::ProbeReply { sent, held } => {
                 writer.u64(sent.0);
@@ -247,7 +258,7 @@ impl Message {
                 market: reader.market()?,
                 rules: read_rules(&mut reader)?,
             },
-            2 => Self::Quote(Quote::read(&mut reader)?),
+            QUOTE_ORDINAL => Self::Quote(Quote::read(&mut reader)?),
             3 => Self::Probe {
                 sent: Time(reader.u64("sent")?),
             },
@@ -323,32 +334,80 @@ impl Message {
     }
 }
 
-impl Quote {
-    fn write(&self, writer: &mut Writer<'_>) {
+impl QuoteHead {
+    /// Appends a quote with these levels, best first, as `Message::Quote` is encoded: at most
+    /// `QUOTE_LEVELS_MAX` a side.
+    pub fn encode(
+        &self,
+        bids: impl ExactSizeIterator<Item = Level>,
+        asks: impl ExactSizeIterator<Item = Level>,
+        out: &mut Vec<u8>,
+    ) {
+        let mut writer = Writer::new(out);
+        writer.u8(QUOTE_ORDINAL);
+        self.write(bids, asks, &mut writer);
+    }
+
+    /// Reads a quote into levels that are reused; `None` where the bytes are another message.
+    ///
+    /// # Errors
+    /// Why the bytes are no quote.
+    pub fn decode(
+        bytes: &[u8],
+        bids: &mut Vec<Level>,
+        asks: &mut Vec<Level>,
+    ) -> Option<Result<Self, CodecError>> {
+        let (ordinal, rest) = bytes.split_first()?;
+        if *ordinal != QUOTE_ORDINAL {
+            return None;
+        }
+        let mut reader = Reader::new(rest);
+        let read = Self::read(&mut reader, bids, asks);
+        Some(read.and_then(|head| reader.finish().map(|()| head)))
+    }
+
+    fn write(
+        &self,
+        bids: impl ExactSizeIterator<Item = Level>,
+        asks: impl ExactSizeIterator<Item = Level>,
+        writer: &mut Writer<'_>,
+    ) {
         writer.market(self.market);
         writer.u64(self.number);
         writer.u64(self.sequence);
         writer.span(self.age);
         writer.span(self.engine_lag);
         writer.flag(self.is_live);
-        writer.levels(self.bids.iter().copied(), QUOTE_LEVELS_MAX);
-        writer.levels(self.asks.iter().copied(), QUOTE_LEVELS_MAX);
+        writer.levels(bids, QUOTE_LEVELS_MAX);
+        writer.levels(asks, QUOTE_LEVELS_MAX);
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
-        let mut quote = Self {
+    fn read(
+        reader: &mut Reader<'_>,
+        bids: &mut Vec<Level>,
+        asks: &mut Vec<Level>,
+    ) -> Result<Self, CodecError> {
+        let head = Self {
             market: reader.market()?,
             number: reader.u64("quote number")?,
             sequence: reader.u64("sequence")?,
             age: reader.span("age")?,
             engine_lag: reader.span("engine lag")?,
             is_live: reader.flag("live")?,
-            bids: Vec::new(),
-            asks: Vec::new(),
         };
-        reader.levels(&mut quote.bids, QUOTE_LEVELS_MAX)?;
-        reader.levels(&mut quote.asks, QUOTE_LEVELS_MAX)?;
-        Ok(quote)
+        bids.clear();
+        asks.clear();
+        reader.levels(bids, QUOTE_LEVELS_MAX)?;
+        reader.levels(asks, QUOTE_LEVELS_MAX)?;
+        Ok(head)
+    }
+}
+
+impl Quote {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let (mut bids, mut asks) = (Vec::new(), Vec::new());
+        let head = QuoteHead::read(reader, &mut bids, &mut asks)?;
+        Ok(Self { head, bids, asks })
     }
 }
 

@@ -19,7 +19,7 @@ use expressnet::venue::http::{parse_request, parse_response};
 use expressnet::venue::registry::find;
 use expressnet::venue::{Asked, Credentials, Framing, Setup};
 use expressnet::wire::link::Link;
-use expressnet::wire::message::{Message, Quote};
+use expressnet::wire::message::{Message, Quote, QuoteHead};
 
 /// Mutations of each sample.
 const ROUNDS: usize = 4_000;
@@ -223,12 +223,14 @@ fn messages() -> Vec<Vec<u8>> {
     };
     [
         Message::Quote(Quote {
-            market: market(),
-            number: 1,
-            sequence: 2,
-            age: Span::MILLI,
-            engine_lag: Span::ZERO,
-            is_live: true,
+            head: QuoteHead {
+                market: market(),
+                number: 1,
+                sequence: 2,
+                age: Span::MILLI,
+                engine_lag: Span::ZERO,
+                is_live: true,
+            },
             bids: vec![level; 16],
             asks: vec![level; 3],
         }),

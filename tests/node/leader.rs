@@ -21,7 +21,7 @@ use expressnet::node::{Me, Node};
 use expressnet::sim::scenario::{PAIR, Topology, node_id, standard};
 use expressnet::venue::{Asked, Credentials, Framing, OrderClient, Setup, http, registry};
 use expressnet::wire::link::{Heard, Link};
-use expressnet::wire::message::{Message, Quote};
+use expressnet::wire::message::{Message, Quote, QuoteHead};
 
 /// Stands around every call of `Node::handle`.
 pub(crate) trait Probe {
@@ -443,12 +443,14 @@ impl<P: Probe> Leader<P> {
             (0..16).map(level).collect()
         };
         let quote = Message::Quote(Quote {
-            number: self.quoted.0,
-            market: self.beta,
-            sequence: self.quoted.0 - self.quotes_before,
-            age: Span::ZERO,
-            engine_lag: Span::ZERO,
-            is_live: true,
+            head: QuoteHead {
+                number: self.quoted.0,
+                market: self.beta,
+                sequence: self.quoted.0 - self.quotes_before,
+                age: Span::ZERO,
+                engine_lag: Span::ZERO,
+                is_live: true,
+            },
             bids: ladder(BETA_BID, -STEP),
             asks: ladder(BETA_ASK, STEP),
         });

@@ -49,17 +49,36 @@ pub fn key_of(secret: &str) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes())
 }
 
+/// Digits of a SHA-256 in hexadecimal.
+pub(super) const SIGN_DIGITS: usize = 64;
+
 /// Signs nonce, path and body, in hexadecimal.
 pub fn sign(secret: &hmac::Key, nonce: &str, path: &str, body: &[u8]) -> String {
-    let tag = hmac::sign(secret, &signed_bytes(nonce, path, body));
-    let mut text = String::with_capacity(2 * tag.as_ref().len());
-    for byte in tag.as_ref() {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
-        }
-    }
-    text
+    let digits = sign_digits(secret, nonce.as_bytes(), path, body);
+    digits.iter().map(|digit| char::from(*digit)).collect()
 }
+
+/// The same without an allocation.
+pub(super) fn sign_digits(
+    secret: &hmac::Key,
+    nonce: &[u8],
+    path: &str,
+    body: &[u8],
+) -> [u8; SIGN_DIGITS] {
+    let mut signing = hmac::Context::with_key(secret);
+    for part in [nonce, b"\n", path.as_bytes(), b"\n", body] {
+        signing.update(part);
+    }
+    let tag = signing.sign();
+    let mut digits = [0; SIGN_DIGITS];
+    for (two, byte) in digits.chunks_exact_mut(2).zip(tag.as_ref()) {
+        two[0] = HEX[usize::from(byte >> 4)];
+        two[1] = HEX[usize::from(byte & 15)];
+    }
+    digits
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 impl Access {
     /// Adds a key; false where the name is taken.
@@ -148,8 +167,6 @@ fn signed_bytes(nonce: &str, path: &str, body: &[u8]) -> Vec<u8> {
 }
 
 fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
-    /// Digits of a SHA-256 in hexadecimal.
-    const SIGN_DIGITS: usize = 64;
     if text.len() != SIGN_DIGITS || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }

@@ -10,6 +10,7 @@ use crate::model::market::{BookUpdate, Level, UpdateKind};
 use crate::model::number::{Price, Quantity, parse_decimal};
 use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderReport};
+use crate::venue::scan::{ReadCounts, Scan};
 use crate::venue::simulated::DEPTH_LEVELS_MAX;
 use crate::venue::simulated::message::{Book, BookKind, Frame, Operation, OrderRow, json_of};
 use crate::venue::{Ask, DecodeError, Feed, Heard, Setup};
@@ -20,6 +21,7 @@ pub struct SimulatedFeed {
     markets: Vec<(String, Market)>,
     bids: Vec<Level>,
     asks: Vec<Level>,
+    counts: ReadCounts,
 }
 
 /// What a book frame says besides its levels.
@@ -50,44 +52,41 @@ impl SimulatedFeed {
                 .collect(),
             bids: Vec::with_capacity(depth),
             asks: Vec::with_capacity(depth),
+            counts: ReadCounts::default(),
         }
     }
 
     fn scan(&mut self, frame: &[u8]) -> Option<BookHead> {
-        let mut scanner = Scanner {
-            bytes: frame,
-            at: 0,
-        };
-        scanner.eat(b"{\"ch\":\"book\",\"pair\":\"")?;
-        let pair = scanner.until_quote()?;
+        let mut scan = Scan::new(frame);
+        scan.literal(b"{\"ch\":\"book\",\"pair\":\"")?;
+        let pair = scan.text()?;
         let (_, market) = self
             .markets
             .iter()
             .find(|(text, _)| text.as_bytes() == pair)?;
         let market = *market;
-        scanner.eat(b",\"kind\":\"")?;
-        let kind = match scanner.until_quote()? {
-            b"snapshot" => UpdateKind::Snapshot,
-            b"delta" => {
-                scanner.eat(b",\"prev\":")?;
-                UpdateKind::Delta {
-                    previous: scanner.number()?,
-                }
+        scan.literal(b",\"kind\":\"")?;
+        let kind = if scan.takes(b"delta\",\"prev\":") {
+            UpdateKind::Delta {
+                previous: scan.whole()?,
             }
-            _ => return None,
+        } else {
+            scan.literal(b"snapshot\"")?;
+            UpdateKind::Snapshot
         };
-        scanner.eat(b",\"seq\":")?;
-        let sequence = scanner.number()?;
-        scanner.eat(b",\"ts\":\"")?;
-        let venue_time = Time(scanner.number()?);
-        scanner.eat(b"\",\"lag_us\":")?;
-        let lag_us = scanner.number()?;
-        scanner.eat(b",\"bids\":[")?;
-        scanner.levels(&mut self.bids)?;
-        scanner.eat(b",\"asks\":[")?;
-        scanner.levels(&mut self.asks)?;
-        scanner.eat(b"}")?;
-        (scanner.at == frame.len()).then_some(BookHead {
+        scan.literal(b",\"seq\":")?;
+        let sequence = scan.whole()?;
+        scan.literal(b",\"ts\":\"")?;
+        let venue_time = Time(scan.long_whole()?);
+        scan.literal(b"\",\"lag_us\":")?;
+        let lag_us = scan.whole()?;
+        scan.literal(b",\"bids\":[")?;
+        scan_levels(&mut scan, &mut self.bids)?;
+        scan.literal(b",\"asks\":[")?;
+        scan_levels(&mut scan, &mut self.asks)?;
+        scan.literal(b"}")?;
+        scan.end()?;
+        Some(BookHead {
             market,
             kind,
             sequence,
@@ -195,8 +194,10 @@ impl Feed for SimulatedFeed {
             });
         }
         if let Some(head) = self.scan(frame) {
+            self.counts.template += 1;
             return self.hear_book(head, heard);
         }
+        self.counts.slow += 1;
         let read: Frame<'_> =
             serde_json::from_slice(frame).map_err(|error| DecodeError::Malformed {
                 at: error.column(),
@@ -220,6 +221,10 @@ impl Feed for SimulatedFeed {
         }
         Ok(())
     }
+
+    fn read_counts(&self) -> ReadCounts {
+        self.counts
+    }
 }
 
 /// Reads an order of the venue; `None` where a field is not what it should be.
@@ -242,12 +247,10 @@ pub(super) fn report_of(row: &OrderRow<'_>, market: Market) -> Option<OrderRepor
 
 /// Reads digits without sign or leading zero.
 pub(super) fn whole_number(text: &str) -> Option<u64> {
-    let mut scanner = Scanner {
-        bytes: text.as_bytes(),
-        at: 0,
-    };
-    let number = scanner.number()?;
-    (scanner.at == text.len()).then_some(number)
+    let mut scan = Scan::new(text.as_bytes());
+    let number = scan.long_whole()?;
+    scan.end()?;
+    Some(number)
 }
 
 fn read_levels(
@@ -276,72 +279,24 @@ fn malformed(what: &'static str) -> DecodeError {
     DecodeError::Malformed { at: 0, what }
 }
 
-/// Walks over a frame in the venue's own spelling; `None` at the first byte that differs.
-struct Scanner<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Scanner<'a> {
-    fn eat(&mut self, text: &[u8]) -> Option<()> {
-        let found = self.bytes.get(self.at..)?.starts_with(text);
-        self.at += text.len();
-        found.then_some(())
+/// Reads `["price","quantity"],…]` into `levels`.
+fn scan_levels(scan: &mut Scan<'_>, levels: &mut Vec<Level>) -> Option<()> {
+    levels.clear();
+    if scan.takes(b"]") {
+        return Some(());
     }
-
-    /// Takes a string without escapes up to its closing quote, and the quote.
-    fn until_quote(&mut self) -> Option<&'a [u8]> {
-        let rest = self.bytes.get(self.at..)?;
-        let len = rest.iter().position(|byte| *byte == b'"')?;
-        let text = &rest[..len];
-        let is_plain = text
-            .iter()
-            .all(|byte| byte.is_ascii_graphic() && *byte != b'\\');
-        self.at += len + 1;
-        is_plain.then_some(text)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let rest = self.bytes.get(self.at..)?;
-        let len = rest
-            .iter()
-            .position(|byte| !byte.is_ascii_digit())
-            .unwrap_or(rest.len());
-        let digits = &rest[..len];
-        if digits.is_empty() || (digits[0] == b'0' && len > 1) {
+    loop {
+        scan.literal(b"[\"")?;
+        let price = scan.price()?;
+        scan.literal(b"\",\"")?;
+        let quantity = scan.quantity()?;
+        scan.literal(b"\"]")?;
+        if levels.len() == usize::from(DEPTH_LEVELS_MAX) {
             return None;
         }
-        self.at += len;
-        digits.iter().try_fold(0_u64, |number, digit| {
-            number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-        })
-    }
-
-    /// Takes `["price","quantity"],…]` into `levels`.
-    fn levels(&mut self, levels: &mut Vec<Level>) -> Option<()> {
-        levels.clear();
-        if self.eat(b"]").is_some() {
-            return Some(());
-        }
-        self.at -= 1;
-        loop {
-            self.eat(b"[\"")?;
-            let price = Price(parse_decimal(self.until_quote()?).ok()?);
-            self.eat(b",\"")?;
-            let quantity = Quantity(parse_decimal(self.until_quote()?).ok()?);
-            if levels.len() == usize::from(DEPTH_LEVELS_MAX) {
-                return None;
-            }
-            levels.push(Level { price, quantity });
-            self.eat(b"]")?;
-            match self.bytes.get(self.at)? {
-                b',' => self.at += 1,
-                b']' => {
-                    self.at += 1;
-                    return Some(());
-                }
-                _ => return None,
-            }
+        levels.push(Level { price, quantity });
+        if !scan.takes(b",") {
+            return scan.literal(b"]");
         }
     }
 }

@@ -7,16 +7,15 @@ use ring::hmac;
 use crate::model::currency::Currency;
 use crate::model::ids::OrderId;
 use crate::model::instrument::{Market, Pair, VenueId};
-use crate::model::number::{Quantity, parse_decimal};
+use crate::model::number::{Quantity, parse_decimal, push_whole};
 use crate::model::sealed::Approved;
 use crate::model::time::Time;
 use crate::model::trade::OrderReport;
 use crate::venue::http::write_request;
-use crate::venue::simulated::access::{LOGIN_PATH, key_of, sign};
+use crate::venue::simulated::access::{LOGIN_PATH, key_of, sign, sign_digits};
 use crate::venue::simulated::decode::report_of;
 use crate::venue::simulated::message::{
-    Account, Cancel, Many, One, Operation, OrderRow, OrdersFrom, Place, Refused, json_of,
-    refusal_of_word,
+    Account, Cancel, Many, One, Operation, OrderRow, OrdersFrom, Refused, json_of, refusal_of_word,
 };
 use crate::venue::{Asked, Credentials, OrderClient, OrdersQuery, ReplyError, Setup, Told};
 
@@ -28,6 +27,9 @@ pub struct SimulatedOrders {
     key: String,
     secret: hmac::Key,
     nonce: u64,
+    /// Reused, so that an order costs no allocation.
+    body: Vec<u8>,
+    nonce_digits: Vec<u8>,
 }
 
 impl fmt::Debug for SimulatedOrders {
@@ -48,6 +50,8 @@ impl SimulatedOrders {
             secret: key_of(&credentials.secret),
             key: credentials.key,
             nonce: 0,
+            body: Vec::new(),
+            nonce_digits: Vec::new(),
         }
     }
 
@@ -58,13 +62,18 @@ impl SimulatedOrders {
     }
 
     fn write(&mut self, path: &str, body: &[u8], now: Time, request: &mut Vec<u8>) {
-        let nonce = self.next_nonce(now).to_string();
-        let sign = sign(&self.secret, &nonce, path, body);
+        let nonce = self.next_nonce(now);
+        self.nonce_digits.clear();
+        push_whole(&mut self.nonce_digits, nonce);
+        let sign = sign_digits(&self.secret, &self.nonce_digits, path, body);
         let headers = [
             ("Content-Type", "application/json"),
             ("X-Key", &self.key),
-            ("X-Nonce", &nonce),
-            ("X-Sign", &sign),
+            (
+                "X-Nonce",
+                std::str::from_utf8(&self.nonce_digits).unwrap_or_default(),
+            ),
+            ("X-Sign", std::str::from_utf8(&sign).unwrap_or_default()),
         ];
         write_request(request, ("POST", &self.host, path), &headers, body);
     }
@@ -140,14 +149,21 @@ impl SimulatedOrders {
 impl OrderClient for SimulatedOrders {
     fn place(&mut self, order: &Approved, now: Time, request: &mut Vec<u8>) {
         let order = order.order();
-        let body = json_of(&Place {
-            id: order.id.to_string().into(),
-            pair: order.market.pair.to_string().into(),
-            side: order.side.into(),
-            quantity: order.quantity.to_string().into(),
-            limit: order.limit.to_string().into(),
-        });
+        let mut body = std::mem::take(&mut self.body);
+        body.clear();
+        body.extend_from_slice(b"{\"id\":\"");
+        push_whole(&mut body, order.id.0);
+        body.extend_from_slice(b"\",\"pair\":\"");
+        order.market.pair.push_to(&mut body);
+        body.extend_from_slice(b"\",\"side\":\"");
+        body.extend_from_slice(order.side.word().as_bytes());
+        body.extend_from_slice(b"\",\"quantity\":\"");
+        order.quantity.push_to(&mut body);
+        body.extend_from_slice(b"\",\"limit\":\"");
+        order.limit.push_to(&mut body);
+        body.extend_from_slice(b"\"}");
         self.write("/order", &body, now, request);
+        self.body = body;
     }
 
     fn cancel(&mut self, order: OrderId, market: Market, now: Time, request: &mut Vec<u8>) {
