@@ -195,17 +195,24 @@ pub(super) fn http_base(value: &DeValue<'_>) -> Result<String, Reason> {
 /// Reads `ws://host:port/path`, or `http://host:port/path` of a socket.io handshake.
 pub(super) fn ws_url(value: &DeValue<'_>) -> Result<String, Reason> {
     let written = text(value)?;
-    written
-        .strip_prefix("ws://")
-        .or_else(|| written.strip_prefix("http://"))
-        .map(|rest| rest.split_once('/').map_or(rest, |(host, _)| host))
+    let (rest, has_port) = match written.strip_prefix("wss://") {
+        // The port of https, unless another one is named.
+        Some(rest) => (Some(rest), false),
+        None => {
+            let plain = written.strip_prefix("ws://");
+            (plain.or_else(|| written.strip_prefix("http://")), true)
+        }
+    };
+    rest.map(|rest| rest.split_once('/').map_or(rest, |(host, _)| host))
         .filter(|host| {
-            is_host_and_port(host) && written.bytes().all(|byte| byte.is_ascii_graphic())
+            let is_host =
+                is_host_and_port(host) || (!has_port && is_host_and_port(&format!("{host}:443")));
+            is_host && written.bytes().all(|byte| byte.is_ascii_graphic())
         })
         .map(|_| written.to_owned())
         .ok_or_else(|| Reason::Value {
             found: written.to_owned(),
-            wanted: "an address of the form ws://host:port/path",
+            wanted: "an address of the form ws://host:port/path or wss://host/path",
             example: "\"ws://127.0.0.1:7501/ws\"",
         })
 }

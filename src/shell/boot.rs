@@ -29,6 +29,7 @@ use crate::shell::orders::{self, OrdersError, OrdersSettings};
 use crate::shell::peers::{PeerList, PeerListError};
 use crate::shell::private_file::{self, PrivateFileError};
 use crate::shell::quic::QuicError;
+use crate::shell::socket::{SocketError, Trust};
 use crate::shell::store::{Crash, CrashPoint, Store, StoreError};
 use crate::shell::{MeshSink, VenueSink};
 use crate::venue::{Credentials, Framing, OrderClient, registry};
@@ -85,6 +86,8 @@ pub enum StartError {
          on paper"
     )]
     WatchedOnly(VenueId),
+    #[error("venue {venue}: its ca_file: {source}")]
+    Trust { venue: VenueId, source: SocketError },
     #[error(transparent)]
     File(#[from] PrivateFileError),
     #[error(transparent)]
@@ -163,6 +166,7 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
         let settings = FeedSettings {
             venue: venue.id,
             stream: stream_of(venue),
+            trust: trust_of(&home, venue)?,
             seed: random.next_u64(),
         };
         hands.feeds.insert(venue.id, feed::start(settings, sink));
@@ -179,6 +183,18 @@ fn certificates(home: &Path, venue: &Venue) -> Result<Option<Vec<u8>>, StartErro
     let read = std::fs::read(&path);
     read.map(Some)
         .map_err(|source| StartError::Certificates { path, source })
+}
+
+fn trust_of(home: &Path, venue: &Venue) -> Result<Trust, StartError> {
+    let is_tls = venue.ws.as_ref().is_some_and(|url| url.starts_with("wss:"));
+    if !is_tls {
+        return Ok(Trust::NONE);
+    }
+    let pem = certificates(home, venue)?;
+    Trust::new(pem.as_deref()).map_err(|source| StartError::Trust {
+        venue: venue.id,
+        source,
+    })
 }
 
 fn stream_of(venue: &Venue) -> Stream {

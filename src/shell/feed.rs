@@ -7,28 +7,30 @@
 //! queue; where it is full the venue does not listen and the connection is given up.
 
 use std::cell::Cell;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpStream;
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tracing::debug;
 
 use crate::model::instrument::VenueId;
 use crate::model::random::Random;
+use crate::shell::socket::{self, Socket, SocketError, Trust};
 use crate::shell::{VenueSink, queries};
 use crate::venue::socketio;
+use crate::venue::websocket::{Frame, FrameReader, Opcode, write_frame};
 
 /// Where a feed connects to.
 #[derive(Clone, Debug)]
 pub struct FeedSettings {
     pub venue: VenueId,
     pub stream: Stream,
+    pub trust: Trust,
     /// Spreads the reconnects of many feeds.
     pub seed: u64,
 }
@@ -38,7 +40,7 @@ pub struct FeedSettings {
 pub enum Stream {
     /// It is not: everything is asked for piece by piece.
     Polled,
-    /// `ws://host:port/path`.
+    /// `ws://host:port/path`, or `wss://`.
     Plain(String),
     /// `http://host:port/path` of a socket.io handshake, which leads to the WebSocket.
     SocketIo(String),
@@ -121,12 +123,15 @@ impl FeedTask {
             return self.pretend().await;
         }
         while !self.outbox.is_closed() {
-            if let Some(socket) = self.connect().await {
-                back_off_ms = FeedSettings::BACK_OFF_MS_MIN;
-                match self.carry(socket).await {
-                    End::Dropped => return,
-                    End::Because(why) => self.sink.feed_down(self.settings.venue, why),
+            match self.connect().await {
+                Ok((socket, behind)) => {
+                    back_off_ms = FeedSettings::BACK_OFF_MS_MIN;
+                    match self.carry(socket, &behind).await {
+                        End::Dropped => return,
+                        End::Because(why) => self.sink.feed_down(self.settings.venue, why),
+                    }
                 }
+                Err(why) => debug!(venue = %self.settings.venue, %why, "no feed"),
             }
             let wait_ms = self.random.between(back_off_ms / 2, back_off_ms);
             back_off_ms = (back_off_ms * 2).min(FeedSettings::BACK_OFF_MS_MAX);
@@ -165,21 +170,36 @@ impl FeedTask {
         }
     }
 
-    async fn connect(&self) -> Option<WebSocketStream<MaybeTlsStream<TcpStream>>> {
-        let url = self.url().await?;
-        let config = WebSocketConfig::default()
-            .max_frame_size(Some(FeedSettings::FRAME_BYTES_MAX))
-            .max_message_size(Some(FeedSettings::FRAME_BYTES_MAX));
-        let connect = connect_async_with_config(url, Some(config), true);
-        let (socket, _) = timeout(FeedSettings::PATIENCE, connect).await.ok()?.ok()?;
-        Some(socket)
+    async fn connect(&self) -> Result<(Box<dyn Socket>, Bytes), SocketError> {
+        let Some(url) = self.url().await else {
+            let what = format!("{:?}", self.settings.stream);
+            return Err(SocketError::Address(what));
+        };
+        let opened = timeout(
+            FeedSettings::PATIENCE,
+            socket::open(&url, &self.settings.trust),
+        );
+        opened
+            .await
+            .map_err(|_| SocketError::Io(io::ErrorKind::TimedOut.into()))?
     }
 
-    async fn carry(&mut self, mut socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> End {
+    async fn carry(&mut self, socket: Box<dyn Socket>, behind: &[u8]) -> End {
         while self.outbox.try_recv().is_ok() {}
         self.control.wants_reconnect.set(false);
         self.sink.feed_up(self.settings.venue);
+        let (mut receiving, mut sending) = tokio::io::split(socket);
+        let mut reader = FrameReader::new(FeedSettings::FRAME_BYTES_MAX);
+        reader.push(behind);
+        let mut out = Vec::new();
         loop {
+            // What came is read before anybody is waited for.
+            if let Err(end) = self.hear(&mut reader, &mut out) {
+                return end;
+            }
+            if let Err(end) = send(&mut sending, &mut out).await {
+                return end;
+            }
             if self.control.wants_reconnect.take() {
                 return End::Because("given up here");
             }
@@ -188,32 +208,65 @@ impl FeedTask {
                 () = self.control.woken.notified() => (),
                 frame = self.outbox.recv() => {
                     let Some(frame) = frame else {
+                        write_frame(&mut out, Opcode::Close, self.mask(), &[]);
+                        send(&mut sending, &mut out).await.ok();
                         return End::Dropped;
                     };
-                    let message = match Utf8Bytes::try_from(frame.clone()) {
-                        Ok(text) => Message::Text(text),
-                        Err(_) => Message::Binary(frame),
-                    };
-                    match timeout(FeedSettings::PATIENCE, socket.send(message)).await {
-                        Ok(Ok(())) => (),
-                        Ok(Err(_)) => return End::Because("the connection broke"),
-                        Err(_) => return End::Because("the venue does not read"),
-                    }
+                    write_frame(&mut out, Opcode::Text, self.mask(), &frame);
                 }
-                message = socket.next() => match message {
-                    Some(Ok(Message::Text(text))) => {
-                        self.sink.feed_frame(self.settings.venue, text.as_bytes());
-                    }
-                    Some(Ok(Message::Binary(bytes))) => {
-                        self.sink.feed_frame(self.settings.venue, &bytes);
-                    }
-                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => (),
-                    Some(Ok(Message::Close(_))) | None => {
-                        return End::Because("the venue closed");
-                    }
-                    Some(Err(_)) => return End::Because("the connection broke"),
+                read = receiving.read(reader.space()) => match read {
+                    Ok(0) => return End::Because("the venue closed"),
+                    Ok(len) => reader.filled(len),
+                    Err(_) => return End::Because("the connection broke"),
                 }
             }
         }
+    }
+
+    /// Hands on every frame that has come whole, and appends the answers to pings.
+    fn hear(&mut self, reader: &mut FrameReader, out: &mut Vec<u8>) -> Result<(), End> {
+        loop {
+            match reader.poll() {
+                Ok(None) => return Ok(()),
+                Ok(Some(Frame::Message(bytes))) => {
+                    self.sink.feed_frame(self.settings.venue, bytes);
+                }
+                Ok(Some(Frame::Ping(payload))) => {
+                    let mask = self.random.next_u64().to_le_bytes();
+                    let [a, b, c, d, ..] = mask;
+                    write_frame(out, Opcode::Pong, [a, b, c, d], payload);
+                }
+                Ok(Some(Frame::Pong)) => (),
+                Ok(Some(Frame::Close)) => return Err(End::Because("the venue closed")),
+                Err(why) => {
+                    debug!(venue = %self.settings.venue, %why, "no WebSocket frame");
+                    return Err(End::Because("the venue sent what is no frame"));
+                }
+            }
+        }
+    }
+
+    /// Returns a key for one frame. It keeps proxies from reading what is sent as theirs, no more.
+    fn mask(&mut self) -> [u8; 4] {
+        let [a, b, c, d, ..] = self.random.next_u64().to_le_bytes();
+        [a, b, c, d]
+    }
+}
+
+/// Sends what is there, within the patience that a venue is given.
+async fn send(sending: &mut (impl AsyncWrite + Unpin), out: &mut Vec<u8>) -> Result<(), End> {
+    if out.is_empty() {
+        return Ok(());
+    }
+    let sent = timeout(FeedSettings::PATIENCE, async {
+        sending.write_all(out).await?;
+        sending.flush().await
+    });
+    let sent = sent.await;
+    out.clear();
+    match sent {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Because("the connection broke")),
+        Err(_) => Err(End::Because("the venue does not read")),
     }
 }

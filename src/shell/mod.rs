@@ -20,6 +20,7 @@ pub mod private_file;
 mod queries;
 pub mod quic;
 pub mod silence;
+pub mod socket;
 pub mod store;
 pub mod ticks;
 pub mod venue_server;

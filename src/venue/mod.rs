@@ -22,6 +22,7 @@ pub mod serving;
 pub mod simulated;
 pub mod socketio;
 pub mod walk;
+pub mod websocket;
 
 use std::fmt;
 

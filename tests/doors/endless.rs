@@ -13,6 +13,7 @@ use expressnet::node::input::Outcome;
 use expressnet::shell::VenueSink;
 use expressnet::shell::feed::{self, FeedSettings, Stream};
 use expressnet::shell::orders::{self, OrdersSettings};
+use expressnet::shell::socket::Trust;
 use expressnet::shell::ticks::read_ticks;
 use expressnet::venue::Asked;
 use flate2::Compression;
@@ -37,6 +38,7 @@ fn a_frame_of_a_gigabyte_ends_the_stream_and_the_feed_comes_back() {
         let settings = FeedSettings {
             venue: venue(),
             stream: Stream::Plain(format!("ws://{address}/ws")),
+            trust: Trust::NONE,
             seed: 1,
         };
         let _feed = feed::start(settings, Rc::clone(&sink) as Rc<dyn VenueSink>);

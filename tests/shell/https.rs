@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,6 +174,17 @@ fn pem_of(der: &[u8]) -> Vec<u8> {
 
 /// Serves a YoBit on a thread of its own; returns where, and its certificate.
 fn serve() -> (SocketAddr, Vec<u8>) {
+    let mut server = yobit();
+    serve_tls(move |stream| {
+        // A client that does not like the certificate hangs up: the next one may.
+        answer_all(&mut *server, stream).ok();
+    })
+}
+
+/// Lets `answer` talk to one client after the other behind a certificate of its own.
+pub(crate) fn serve_tls(
+    mut answer: impl FnMut(&mut StreamOwned<ServerConnection, TcpStream>) + Send + 'static,
+) -> (SocketAddr, Vec<u8>) {
     let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -187,12 +198,9 @@ fn serve() -> (SocketAddr, Vec<u8>) {
     let address = listener.local_addr().unwrap();
     let config = Arc::new(config);
     std::thread::spawn(move || {
-        let mut server = yobit();
         for socket in listener.incoming().flatten() {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut stream = StreamOwned::new(connection, socket);
-            // A client that does not like the certificate hangs up: the next one may.
-            answer_all(&mut *server, &mut stream).ok();
+            answer(&mut StreamOwned::new(connection, socket));
         }
     });
     (address, pem_of(issued.cert.der()))

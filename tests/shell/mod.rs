@@ -24,3 +24,4 @@ mod store;
 mod simultaneous;
 mod venue;
 mod world;
+mod wss;

@@ -20,6 +20,7 @@ use expressnet::shell::VenueSink;
 use expressnet::shell::clock::Clock;
 use expressnet::shell::feed::{self, FeedHandle, FeedSettings, Stream};
 use expressnet::shell::orders::{self, OrdersHandle, OrdersSettings};
+use expressnet::shell::socket::Trust;
 use expressnet::shell::ticks::read_ticks;
 use expressnet::shell::venue_server::{Served, serve};
 use expressnet::venue::history::{ReplaySettings, pair_of_file_name};
@@ -391,6 +392,7 @@ impl World {
         let feed_settings = FeedSettings {
             venue: venue(),
             stream: Stream::Plain(format!("ws://{address}/ws")),
+            trust: Trust::NONE,
             seed: 1,
         };
         let (orders_sink, replies) = Recorder::record();
