@@ -18,6 +18,7 @@ use rustls_platform_verifier::BuilderVerifierExt as _;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::spawn_local;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -115,7 +116,7 @@ async fn shake_hands<T: Socket + 'static>(
 ) -> Result<(Box<dyn Socket>, Bytes), SocketError> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let driven = tokio::spawn(connection.with_upgrades());
+    let driven = spawn_local(connection.with_upgrades());
     let key = generate_key();
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let host = uri.authority().map_or("", |authority| authority.as_str());
