@@ -13,6 +13,7 @@ pub mod document;
 pub mod exchange;
 pub mod history;
 pub mod http;
+pub mod kraken;
 pub mod literal;
 pub mod mtgox;
 pub mod recognise;
@@ -21,6 +22,8 @@ pub mod scan;
 pub mod serving;
 pub mod simulated;
 pub mod socketio;
+pub mod stamp;
+pub mod symbols;
 pub mod walk;
 
 use std::fmt;

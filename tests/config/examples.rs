@@ -19,6 +19,7 @@ fn every_example_parses_without_a_warning() {
         "mtgox.toml",
         "btce.toml",
         "yobit.toml",
+        "kraken.toml",
     ] {
         let loaded = load(&example(name));
         assert_eq!(loaded.warnings, [], "{name}");

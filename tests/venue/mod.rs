@@ -9,6 +9,8 @@ mod fuzz;
 mod money;
 mod mtgox_server;
 mod registry;
+mod replay_kraken;
+mod replaying;
 mod signing;
 mod simulated;
 mod world;
