@@ -9,6 +9,7 @@
 //! ```
 
 pub mod btce;
+pub mod coinbase;
 pub mod document;
 pub mod exchange;
 pub mod history;

@@ -20,6 +20,7 @@ fn every_example_parses_without_a_warning() {
         "btce.toml",
         "yobit.toml",
         "kraken.toml",
+        "coinbase.toml",
     ] {
         let loaded = load(&example(name));
         assert_eq!(loaded.warnings, [], "{name}");

@@ -9,6 +9,7 @@ mod fuzz;
 mod money;
 mod mtgox_server;
 mod registry;
+mod replay_coinbase;
 mod replay_kraken;
 mod replaying;
 mod signing;
