@@ -1,8 +1,6 @@
 //! Recorded streams of Coinbase: the books are those that others found, and every planted fault costs
 //! one resync of what it may have touched.
 
-#![expect(clippy::print_stderr, reason = "what was replayed is said aloud")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use expressnet::book::{Applied, BookState};

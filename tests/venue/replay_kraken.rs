@@ -1,8 +1,6 @@
 //! Recorded streams of Kraken: every sum of the exchange is right, and every planted fault costs one
 //! resync.
 
-#![expect(clippy::print_stderr, reason = "what was replayed is said aloud")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use expressnet::book::BookState;

@@ -1,7 +1,7 @@
 //! Recorded streams through a feed and the books behind it, as the node would put them together.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use expressnet::book::{Applied, Book};
 use expressnet::model::instrument::{Market, Pair};
@@ -47,7 +47,7 @@ fn below(root: &Path, path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-fn lines_of(path: &PathBuf) -> Vec<Recorded> {
+fn lines_of(path: &Path) -> Vec<Recorded> {
     let bytes = bytes_of(path);
     let lines = bytes.split(|byte| *byte == b'\n');
     lines

@@ -318,7 +318,7 @@ impl Check {
 }
 
 impl Dialogue {
-    /// Appends what begins or ends the books of these products.
+    /// Returns the frame that begins or ends the books of these products.
     fn request(self, kind: &str, products: &str) -> String {
         match self {
             Self::Advanced => {

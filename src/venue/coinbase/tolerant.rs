@@ -33,6 +33,7 @@ pub enum Said {
 pub fn read_advanced(frame: &[u8], symbols: &Symbols, events: &mut Events) -> Option<Said> {
     events.clear();
     let (mut channel, mut number, mut at, mut at_events) = (None, None, None, None);
+    let mut is_read = false;
     let mut walk = Walk::new(frame);
     walk.object(|walk, name| match name {
         b"channel" => once(&mut channel, walk.text()?),
@@ -40,7 +41,11 @@ pub fn read_advanced(frame: &[u8], symbols: &Symbols, events: &mut Events) -> Op
         b"timestamp" => once(&mut at, rfc3339(walk.text()?)?),
         b"events" => {
             once(&mut at_events, *walk)?;
-            walk.skip()
+            if channel != Some(&b"l2_data"[..]) {
+                return walk.skip();
+            }
+            is_read = true;
+            walk.list(|walk| event(walk, symbols, events))
         }
         _ => walk.skip(),
     })?;
@@ -52,7 +57,11 @@ pub fn read_advanced(frame: &[u8], symbols: &Symbols, events: &mut Events) -> Op
     if channel? != b"l2_data" {
         return Some(Said::Other(head));
     }
-    at_events?.list(|walk| event(walk, symbols, events))?;
+    let mut at_events = at_events?;
+    if !is_read {
+        // The channel was named behind them.
+        at_events.list(|walk| event(walk, symbols, events))?;
+    }
     Some(Said::Book(head))
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::model::number::{Price, Quantity};
 use crate::model::time::Time;
-use crate::venue::scan::digits;
+use crate::venue::scan::{Decimal, digits, short_decimal};
 
 /// The largest book that can be subscribed to, levels a side.
 pub const DEPTH_MAX: usize = 1_000;
@@ -42,13 +42,11 @@ impl Digits {
 
     /// Appends a number; `None` where there is no room for it.
     #[inline]
-    pub fn push(&mut self, number: &Printed<'_>) -> Option<()> {
-        let Printed {
-            text,
-            whole,
-            fraction,
-            ..
-        } = *number;
+    pub fn push(&mut self, printed: &Printed<'_>) -> Option<()> {
+        let Printed { number, text } = *printed;
+        let Decimal {
+            whole, fraction, ..
+        } = number;
         let behind = text.get(whole + 1..).unwrap_or_default();
         let is_zero = |byte: &&u8| **byte == b'0';
         if text.first() != Some(&b'0') {
@@ -125,28 +123,12 @@ pub struct Head {
     pub at: Option<Time>,
 }
 
-/// A number as it stands printed.
+/// A number with the text that it was read from.
 #[derive(Clone, Copy, Debug)]
 pub struct Printed<'a> {
-    /// At 1e-8.
-    pub units: i64,
+    pub number: Decimal,
     /// Begins with the number, and may go on.
     pub text: &'a [u8],
-    /// Digits before the point.
-    pub whole: usize,
-    /// Digits behind it.
-    pub fraction: usize,
-}
-
-impl Printed<'_> {
-    /// Returns how many bytes it takes.
-    #[inline]
-    pub const fn len(&self) -> usize {
-        match self.fraction {
-            0 => self.whole,
-            fraction => self.whole + 1 + fraction,
-        }
-    }
 }
 
 /// Ten to the power of the index.
@@ -175,8 +157,21 @@ const DIGITS_MAX: usize = 18;
 // Its result is used at once: handed over in memory it costs more than the reading.
 #[inline(always)]
 pub fn printed(bytes: &[u8]) -> Option<Printed<'_>> {
+    let number = match short_decimal(bytes) {
+        Some(number) => number,
+        None => long_decimal(bytes)?,
+    };
+    // As JSON has it: no zeros in front.
+    let is_json = number.whole == 1 || bytes.first() != Some(&b'0');
+    is_json.then_some(Printed {
+        number,
+        text: bytes,
+    })
+}
+
+fn long_decimal(bytes: &[u8]) -> Option<Decimal> {
     let (value, whole) = digits(bytes, 0);
-    if whole == 0 || whole > 1 && bytes.first() == Some(&b'0') {
+    if whole == 0 {
         return None;
     }
     let rest = bytes.get(whole..)?;
@@ -203,9 +198,8 @@ pub fn printed(bytes: &[u8]) -> Option<Printed<'_>> {
             value / excess
         }
     };
-    Some(Printed {
+    Some(Decimal {
         units: i64::try_from(units).ok()?,
-        text: bytes,
         whole,
         fraction,
     })
@@ -218,16 +212,16 @@ pub fn push_change(
     price: &Printed<'_>,
     quantity: &Printed<'_>,
 ) -> Option<()> {
-    if price.units <= 0 || levels.len() >= LEVELS_MAX {
+    if price.number.units <= 0 || levels.len() >= LEVELS_MAX {
         return None;
     }
     // It is written where it stays: what was written in pieces is slow to be read at once.
     levels.push(Change {
-        price: Price(price.units),
-        quantity: Quantity(quantity.units),
+        price: Price(price.number.units),
+        quantity: Quantity(quantity.number.units),
         digits: Digits::EMPTY,
     });
-    if quantity.units > 0 {
+    if quantity.number.units > 0 {
         let digits = &mut levels.last_mut()?.digits;
         digits.push(price)?;
         digits.push(quantity)?;
@@ -270,8 +264,8 @@ mod tests {
             printed(b"1234567890123456789").is_none(),
             "more than 18 digits"
         );
-        assert_eq!(printed(b"0.000022890}").unwrap().units, 2_289);
-        assert_eq!(printed(b"9999999997.00000,").unwrap().len(), 16);
+        assert_eq!(printed(b"0.000022890}").unwrap().number.units, 2_289);
+        assert_eq!(printed(b"9999999997.00000,").unwrap().number.width(), 16);
         assert!(text_of("0", "1").is_none() && text_of("0.0", "1").is_none());
     }
 
@@ -283,13 +277,14 @@ mod tests {
             let text: String = (0..random.between(1, 22))
                 .map(|_| char::from(b"0123456789.000"[usize::try_from(random.below(14)).unwrap()]))
                 .collect();
-            let Some(number) = printed(text.as_bytes()).filter(|read| read.len() == text.len())
+            let Some(number) =
+                printed(text.as_bytes()).filter(|read| read.number.width() == text.len())
             else {
                 continue;
             };
             read += 1;
             let careful = units_of(&text, 0, Excess::Refused);
-            assert_eq!(careful, Ok(number.units), "{text}");
+            assert_eq!(careful, Ok(number.number.units), "{text}");
             let mut digits = Digits::EMPTY;
             digits.push(&number).unwrap();
             let plain = text.replace('.', "");

@@ -12,6 +12,7 @@ use crate::venue::kraken::change::{
     Change, Digits, Head, LEVELS_MAX, Printed, Sides, printed, push_change,
 };
 use crate::venue::literal::{Excess, Literal, countable, units_of};
+use crate::venue::scan::Decimal;
 use crate::venue::stamp::rfc3339;
 use crate::venue::symbols::Symbols;
 
@@ -173,7 +174,7 @@ pub fn push_level(
     }
     let fast = |text: &str| {
         printed(text.as_bytes())
-            .filter(|read| read.len() == text.len())
+            .filter(|read| read.number.width() == text.len())
             .is_some()
     };
     if fast(price) && fast(quantity) {
@@ -221,9 +222,11 @@ fn units(market: usize, text: &str) -> Result<Option<i64>, Fault> {
 fn push_text(digits: &mut Digits, text: &str) -> Option<()> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     digits.push(&Printed {
-        units: 0,
+        number: Decimal {
+            units: 0,
+            whole: whole.len(),
+            fraction: fraction.len(),
+        },
         text: text.as_bytes(),
-        whole: whole.len(),
-        fraction: fraction.len(),
     })
 }

@@ -53,10 +53,10 @@ fn levels(scan: &mut Scan<'_>, levels: &mut Vec<Change>) -> Option<()> {
     loop {
         scan.literal(br#"{"price":"#)?;
         let price = printed(scan.rest())?;
-        scan.bytes(price.len())?;
+        scan.bytes(price.number.width())?;
         scan.literal(br#","qty":"#)?;
         let quantity = printed(scan.rest())?;
-        scan.bytes(quantity.len())?;
+        scan.bytes(quantity.number.width())?;
         push_change(levels, &price, &quantity)?;
         if scan.takes(b"},") {
             continue;

@@ -64,7 +64,9 @@ fn levels(walk: &mut Walk<'_>, levels: &mut Vec<Change>) -> Option<()> {
         })?;
         let (price, quantity) = (price?, quantity?);
         let (read_price, read_quantity) = (printed(price)?, printed(quantity)?);
-        if read_price.len() != price.len() || read_quantity.len() != quantity.len() {
+        if read_price.number.width() != price.len()
+            || read_quantity.number.width() != quantity.len()
+        {
             return None;
         }
         push_change(levels, &read_price, &read_quantity)
