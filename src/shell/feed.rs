@@ -47,8 +47,9 @@ pub enum Stream {
 }
 
 impl FeedSettings {
-    /// Bytes of the largest frame that is read; a larger one ends the connection.
-    pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+    /// Bytes of the largest frame that is read; a larger one ends the connection. The whole book of
+    /// BTC-USD at Coinbase has 5 MB.
+    pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
     /// Frames that wait to be sent; with one more the connection is given up.
     pub const SENDS_MAX: usize = 256;
     /// How long a connection may take to come up, and a frame to leave.

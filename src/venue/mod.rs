@@ -9,10 +9,12 @@
 //! ```
 
 pub mod btce;
+pub mod coinbase;
 pub mod document;
 pub mod exchange;
 pub mod history;
 pub mod http;
+pub mod kraken;
 pub mod literal;
 pub mod mtgox;
 pub mod recognise;
@@ -21,6 +23,8 @@ pub mod scan;
 pub mod serving;
 pub mod simulated;
 pub mod socketio;
+pub mod stamp;
+pub mod symbols;
 pub mod walk;
 pub mod websocket;
 

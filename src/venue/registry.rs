@@ -9,6 +9,9 @@ pub const VENUES: &[&dyn Dialect] = &[
     &crate::venue::mtgox::dialect::MTGOX_V1,
     &crate::venue::btce::dialect::BTCE_DIALECT,
     &crate::venue::btce::dialect::YOBIT_DIALECT,
+    &crate::venue::kraken::dialect::Kraken,
+    &crate::venue::coinbase::dialect::ADVANCED,
+    &crate::venue::coinbase::dialect::EXCHANGE,
 ];
 
 /// Finds a dialect by its name.

@@ -125,6 +125,14 @@ impl<'a> Scan<'a> {
     /// Reads `digits[.digits]` in units of 1e-8, with at most 8 decimals and no leading zero.
     #[inline]
     pub fn units(&mut self) -> Option<i64> {
+        if let Some(short) = short_decimal(self.rest) {
+            self.rest = self.rest.get(short.width()..)?;
+            return Some(short.units);
+        }
+        self.long_units()
+    }
+
+    fn long_units(&mut self) -> Option<i64> {
         let (whole, len) = digits(self.rest, 0);
         if len == 0 || (len > 1 && self.rest[0] == b'0') {
             return None;
@@ -169,9 +177,23 @@ impl<'a> Scan<'a> {
 /// Reads digits behind those of `value`: returns the number and how many there were. The number is
 /// right for up to 18 digits in all.
 #[inline]
-fn digits(bytes: &[u8], mut value: u64) -> (u64, usize) {
+pub fn digits(bytes: &[u8], mut value: u64) -> (u64, usize) {
     let mut len = 0;
-    for byte in bytes {
+    let mut rest = bytes;
+    while let Some((word, behind)) = rest.split_first_chunk::<8>() {
+        let (read, count) = digits_of_word(u64::from_le_bytes(*word));
+        value = match TENS.get(count) {
+            Some(scale) => value.wrapping_mul(*scale).wrapping_add(read),
+            None => value,
+        };
+        len += count;
+        // Eight decimals are common, and nothing follows them.
+        if count < 8 || behind.first().is_some_and(|byte| !byte.is_ascii_digit()) {
+            return (value, len);
+        }
+        rest = behind;
+    }
+    for byte in rest {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             break;
@@ -180,6 +202,102 @@ fn digits(bytes: &[u8], mut value: u64) -> (u64, usize) {
         len += 1;
     }
     (value, len)
+}
+
+/// A number as it stands printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decimal {
+    /// At 1e-8.
+    pub units: i64,
+    /// Digits before the point.
+    pub whole: usize,
+    /// Digits behind it.
+    pub fraction: usize,
+}
+
+impl Decimal {
+    /// Returns how many bytes it takes.
+    #[inline]
+    pub const fn width(&self) -> usize {
+        match self.fraction {
+            0 => self.whole,
+            fraction => self.whole + 1 + fraction,
+        }
+    }
+}
+
+/// Reads `digits[.digits]` with at most seven digits before the point and eight behind it, as most
+/// numbers have, in two words. `None` for others, and near the end of a frame: they are no fault.
+#[inline]
+pub fn short_decimal(bytes: &[u8]) -> Option<Decimal> {
+    const ONE: u64 = POWERS[0];
+    let (value, whole) = digits_of_word(u64::from_le_bytes(*bytes.first_chunk()?));
+    let rest = bytes.get(whole..)?;
+    let (behind, fraction) = match rest.first()? {
+        b'.' => {
+            let rest = rest.get(1..)?;
+            let (value, count) = digits_of_word(u64::from_le_bytes(*rest.first_chunk()?));
+            if count == 0 || goes_on(*rest.get(count)?) {
+                return None;
+            }
+            (value, count)
+        }
+        next if goes_on(*next) => return None,
+        _ => (0, 0),
+    };
+    if whole == 0 || whole > 7 {
+        return None;
+    }
+    let scale = *POWERS.get(fraction)?;
+    let units = value
+        .wrapping_mul(ONE)
+        .wrapping_add(behind.wrapping_mul(scale));
+    Some(Decimal {
+        units: units.cast_signed(),
+        whole,
+        fraction,
+    })
+}
+
+/// A digit is one more, an exponent moves the point, and a second point is no number.
+#[inline]
+fn goes_on(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b'e' | b'E' | b'.')
+}
+
+/// Ten to the power of the index.
+const TENS: [u64; 9] = [
+    1,
+    10,
+    100,
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+];
+
+/// Reads the digits that eight bytes begin with, all at once: each byte of the word is a digit of
+/// its own, the first one lowest.
+#[inline]
+fn digits_of_word(word: u64) -> (u64, usize) {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let digits = word ^ 0x3030_3030_3030_3030;
+    // Adding 0x76 lifts whatever is above nine into the highest bit of its byte. A carry only
+    // disturbs bytes behind the first that is no digit.
+    let others = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & HIGH;
+    let count = others.trailing_zeros() / 8;
+    if count == 0 {
+        return (0, 0);
+    }
+    // What is no digit moves out at the top, zeros move in as the leading digits.
+    let digits = digits.wrapping_shl(64 - 8 * count);
+    // Neighbours join: eight digits, four pairs, two fours, one number.
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let outer = (pairs & 0x0000_00FF_0000_00FF).wrapping_mul(0x000F_4240_0000_0064);
+    let inner = ((pairs >> 16) & 0x0000_00FF_0000_00FF).wrapping_mul(0x0000_2710_0000_0001);
+    (outer.wrapping_add(inner) >> 32, count as usize)
 }
 
 #[cfg(test)]
@@ -231,6 +349,51 @@ mod tests {
                 .collect();
             if let Some(read) = units(&text) {
                 assert_eq!(units_of(&text, 0, Excess::Refused), Ok(read), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_numbers_are_read_as_long_ones() {
+        let mut random = Random::new(4);
+        let mut short = 0;
+        for _ in 0..300_000 {
+            let len = usize::try_from(random.between(1, 20)).unwrap();
+            let text: Vec<u8> = (0..len)
+                .map(|_| b"0123456789.0000e\","[usize::try_from(random.below(18)).unwrap()])
+                .chain(*b"\",\"new_quantity")
+                .collect();
+            if let Some(read) = short_decimal(&text) {
+                short += 1;
+                let mut scan = Scan::new(&text);
+                assert_eq!(scan.long_units(), Some(read.units));
+                assert_eq!(scan.rest(), &text[read.width()..]);
+                assert_eq!(digits(&text, 0).1, read.whole);
+            }
+        }
+        assert!(short > 50_000, "{short}");
+    }
+
+    #[test]
+    fn digits_end_where_something_else_stands() {
+        let mut random = Random::new(2);
+        for _ in 0..200_000 {
+            let len = usize::try_from(random.below(20)).unwrap();
+            let mut bytes: Vec<u8> = (0..len)
+                .map(|_| b'0' + u8::try_from(random.below(10)).unwrap())
+                .collect();
+            let count = bytes.len();
+            if random.chance(900_000) {
+                let other = u8::try_from(random.below(256)).unwrap();
+                bytes.push(if other.is_ascii_digit() { b'/' } else { other });
+                let more = random.below(12);
+                bytes.extend((0..more).map(|_| u8::try_from(random.below(256)).unwrap()));
+            }
+            let (value, read) = digits(&bytes, 7);
+            assert_eq!(read, count, "{bytes:?}");
+            if count <= 17 {
+                let text = format!("7{}", String::from_utf8_lossy(&bytes[..count]));
+                assert_eq!(value.to_string(), text);
             }
         }
     }

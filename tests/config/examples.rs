@@ -19,6 +19,8 @@ fn every_example_parses_without_a_warning() {
         "mtgox.toml",
         "btce.toml",
         "yobit.toml",
+        "kraken.toml",
+        "coinbase.toml",
     ] {
         let loaded = load(&example(name));
         assert_eq!(loaded.warnings, [], "{name}");

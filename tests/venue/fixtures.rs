@@ -78,7 +78,7 @@ fn check(dialect: &str, read: impl Fn(&Path, &[u8]) -> Result<Document, DecodeEr
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-fn bytes_of(path: &Path) -> Vec<u8> {
+pub(crate) fn bytes_of(path: &Path) -> Vec<u8> {
     let bytes = fs::read(path).unwrap();
     if path.extension().is_none_or(|extension| extension != "gz") {
         return bytes;
@@ -89,7 +89,7 @@ fn bytes_of(path: &Path) -> Vec<u8> {
     whole
 }
 
-fn files_below(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {

@@ -1,0 +1,219 @@
+//! Recorded frames and documents of both dialects of Coinbase.
+
+use serde_json::value::RawValue;
+
+use crate::model::number::Price;
+use crate::venue::DecodeError;
+use crate::venue::coinbase::shape::{
+    BookDocument, BookEvent, ExchangeFrame, Frame, TickerDocument,
+};
+use crate::venue::document::{Document, Fields, fields_of, is_json, items_of, read};
+use crate::venue::literal::{Excess, Literal, countable};
+
+/// What the trading half will read one day: told apart from everything else, no further.
+pub const NOT_BUILT: &str = "answer of a kind not built yet";
+
+/// Reads a frame or a public document of either dialect.
+///
+/// # Errors
+/// Where and why it is neither something that the exchange writes nor one of its refusals.
+pub fn read_document(bytes: &[u8]) -> Result<Document, DecodeError> {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim();
+    if let Some(fields) = fields_of(text) {
+        return read_object(text, &fields);
+    }
+    if let Some(items) = items_of(text) {
+        return Ok(read_list(&items));
+    }
+    let is_words = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '<');
+    if is_words && !is_json(text) {
+        return Ok(Document::refusal(text));
+    }
+    Err(malformed("no document of this exchange"))
+}
+
+fn read_object(text: &str, fields: &Fields<'_>) -> Result<Document, DecodeError> {
+    let has = |names: &[&str]| names.iter().all(|name| fields.contains_key(*name));
+    if has(&["channel", "sequence_num"]) {
+        return read_advanced(text);
+    }
+    if has(&["sequence", "bids", "asks"]) {
+        let book: BookDocument<'_> = read(text)?;
+        let bids = book.bids.iter().map(|(price, size, _)| (price, size));
+        let asks = book.asks.iter().map(|(price, size, _)| (price, size));
+        let best = (best(bids, Excess::Down)?, best(asks, Excess::Up)?);
+        return Ok(with_best("book", book.bids.len() + book.asks.len(), best));
+    }
+    if has(&["bid", "ask", "trade_id"]) {
+        let ticker: TickerDocument<'_> = read(text)?;
+        let price =
+            |literal: &Literal<'_>, excess| literal.price(excess).map_err(|_| malformed("ticker"));
+        let (bid, ask) = (
+            price(&ticker.bid, Excess::Down)?,
+            price(&ticker.ask, Excess::Up)?,
+        );
+        return Ok(with_best("ticker", 0, (Some(bid), Some(ask))));
+    }
+    if let Some(products) = fields.get("products") {
+        let rows = items_of(products.get()).map_or(0, |items| items.len());
+        return Ok(Document::new("markets", rows));
+    }
+    if has(&["open", "high", "low"]) {
+        return Ok(Document::new("day's prices", 0));
+    }
+    if has(&["id", "side", "type"]) {
+        return Ok(Document::new(NOT_BUILT, 1));
+    }
+    if has(&["type"]) {
+        return read_exchange(text);
+    }
+    match fields.get("message") {
+        Some(message) => Ok(Document::refusal(&word(message))),
+        None => Err(malformed("no document of this exchange")),
+    }
+}
+
+/// Tells lists of rows apart by their first one.
+fn read_list(items: &[&RawValue]) -> Document {
+    let Some(first) = items.first() else {
+        return Document::new(NOT_BUILT, 0);
+    };
+    let fields = fields_of(first.get());
+    let kind = match fields {
+        None => "candles",
+        Some(fields) if fields.contains_key("base_currency") => "markets",
+        Some(_) => NOT_BUILT,
+    };
+    Document::new(kind, items.len())
+}
+
+fn read_advanced(text: &str) -> Result<Document, DecodeError> {
+    let frame: Frame<'_> = read(text)?;
+    let number = frame.sequence_num.as_ref().and_then(Literal::whole);
+    number.ok_or(malformed("sequence_num"))?;
+    let events = frame.events.map_or("[]", RawValue::get);
+    let rows = items_of(events).map_or(0, |items| items.len());
+    let kind = match frame.channel.as_deref() {
+        Some("l2_data") => return read_book_events(events),
+        Some("heartbeats") => "heartbeat",
+        Some("subscriptions") => "subscription",
+        Some("ticker" | "ticker_batch") => "ticker frame",
+        Some("market_trades") => "trades frame",
+        Some("candles") => "candles frame",
+        Some("status") => "markets frame",
+        Some(_) | None => NOT_BUILT,
+    };
+    Ok(Document::new(kind, rows))
+}
+
+fn read_book_events(events: &str) -> Result<Document, DecodeError> {
+    let events: Vec<BookEvent<'_>> = read(events)?;
+    let mut document = Document::new("book frame", 0);
+    for event in &events {
+        let of = |side: &'static str| {
+            let updates = event.updates.iter();
+            let updates = updates.filter(move |update| update.side == side);
+            updates.map(|update| (&update.price_level, &update.new_quantity))
+        };
+        let best = (
+            best(of("bid"), Excess::Down)?,
+            best(of("offer"), Excess::Up)?,
+        );
+        let has_side = |side: &str| matches!(side, "bid" | "offer");
+        if !event.updates.iter().all(|update| has_side(&update.side)) {
+            return Err(malformed("side"));
+        }
+        let rows = document.rows + event.updates.len();
+        document = match event.kind.as_ref() {
+            "snapshot" => with_best("book frame", rows, best),
+            _ => Document { rows, ..document },
+        };
+    }
+    Ok(document)
+}
+
+fn read_exchange(text: &str) -> Result<Document, DecodeError> {
+    let frame: ExchangeFrame<'_> = read(text)?;
+    match frame.kind.as_ref() {
+        "snapshot" | "l2update" => {
+            let (bids, asks) = (
+                frame.bids.unwrap_or_default(),
+                frame.asks.unwrap_or_default(),
+            );
+            let changes = frame.changes.unwrap_or_default();
+            let prices = (
+                best(bids.iter().map(|(price, size)| (price, size)), Excess::Down)?,
+                best(asks.iter().map(|(price, size)| (price, size)), Excess::Up)?,
+            );
+            best(
+                changes.iter().map(|(_, price, size)| (price, size)),
+                Excess::Up,
+            )?;
+            let is_side = |side: &str| matches!(side, "buy" | "sell");
+            if !changes.iter().all(|(side, ..)| is_side(side)) {
+                return Err(malformed("side"));
+            }
+            let rows = bids.len() + asks.len() + changes.len();
+            Ok(with_best("book frame", rows, prices))
+        }
+        "ticker" => {
+            let price = |literal: &Option<Literal<'_>>, excess| {
+                let literal = literal.as_ref().ok_or(malformed("ticker"))?;
+                literal.price(excess).map_err(|_| malformed("ticker"))
+            };
+            let bid = price(&frame.best_bid, Excess::Down)?;
+            let ask = price(&frame.best_ask, Excess::Up)?;
+            Ok(with_best("ticker frame", 0, (Some(bid), Some(ask))))
+        }
+        "heartbeat" => Ok(Document::new("heartbeat", 0)),
+        "subscriptions" | "subscribe" | "unsubscribe" => Ok(Document::new("subscription", 0)),
+        "match" | "last_match" => Ok(Document::new("trades frame", 1)),
+        "error" => {
+            let message = frame.message.unwrap_or_default();
+            let reason = frame.reason.unwrap_or_default();
+            Ok(Document::refusal(format!("{message} {reason}").trim()))
+        }
+        _ => Ok(Document::new(NOT_BUILT, 0)),
+    }
+}
+
+fn with_best(kind: &'static str, rows: usize, best: (Option<Price>, Option<Price>)) -> Document {
+    let document = Document::new(kind, rows);
+    match best {
+        (Some(bid), Some(ask)) => document.with_best(bid, ask),
+        (_, None) | (None, _) => document,
+    }
+}
+
+/// Reads every level of a side; returns its best price: the highest of what is rounded down, the
+/// lowest of what is rounded up.
+fn best<'a>(
+    rows: impl Iterator<Item = (&'a Literal<'a>, &'a Literal<'a>)>,
+    excess: Excess,
+) -> Result<Option<Price>, DecodeError> {
+    let mut best: Option<Price> = None;
+    for (price, quantity) in rows {
+        let number = |literal: &Literal<'_>, excess| {
+            countable(literal.units(excess)).map_err(|_| malformed("level"))
+        };
+        let (price, _) = (number(price, excess)?, number(quantity, Excess::Down)?);
+        let Some(price) = price.map(Price) else {
+            continue;
+        };
+        best = Some(match best {
+            Some(best) if excess == Excess::Down => best.max(price),
+            Some(best) => best.min(price),
+            None => price,
+        });
+    }
+    Ok(best)
+}
+
+fn word(raw: &RawValue) -> String {
+    serde_json::from_str(raw.get()).unwrap_or_default()
+}
+
+fn malformed(what: &'static str) -> DecodeError {
+    DecodeError::Malformed { at: 0, what }
+}
