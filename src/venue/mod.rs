@@ -11,12 +11,17 @@
 pub mod btce;
 pub mod document;
 pub mod exchange;
+pub mod held;
 pub mod history;
 pub mod http;
 pub mod literal;
 pub mod mtgox;
+#[cfg(test)]
+mod mutation;
+pub mod names;
 pub mod recognise;
 pub mod registry;
+pub mod rows;
 pub mod scan;
 pub mod serving;
 pub mod simulated;
