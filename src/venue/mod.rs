@@ -8,6 +8,7 @@
 //! request bytes ── Server::handle_request ──▶ reply, frames     (rehearsal, tests, simulator)
 //! ```
 
+pub mod bitstamp;
 pub mod btce;
 pub mod document;
 pub mod exchange;

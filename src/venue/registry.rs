@@ -9,6 +9,7 @@ pub const VENUES: &[&dyn Dialect] = &[
     &crate::venue::mtgox::dialect::MTGOX_V1,
     &crate::venue::btce::dialect::BTCE_DIALECT,
     &crate::venue::btce::dialect::YOBIT_DIALECT,
+    &crate::venue::bitstamp::dialect::Bitstamp,
 ];
 
 /// Finds a dialect by its name.

@@ -9,6 +9,8 @@ mod fuzz;
 mod money;
 mod mtgox_server;
 mod registry;
+mod replay;
+mod replay_bitstamp;
 mod signing;
 mod simulated;
 mod world;
