@@ -8,6 +8,8 @@
 //! request bytes ── Server::handle_request ──▶ reply, frames     (rehearsal, tests, simulator)
 //! ```
 
+pub mod asking;
+pub mod binance;
 pub mod bitstamp;
 pub mod btce;
 pub mod document;

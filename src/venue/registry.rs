@@ -10,6 +10,8 @@ pub const VENUES: &[&dyn Dialect] = &[
     &crate::venue::btce::dialect::BTCE_DIALECT,
     &crate::venue::btce::dialect::YOBIT_DIALECT,
     &crate::venue::bitstamp::dialect::Bitstamp,
+    &crate::venue::binance::dialect::BINANCE,
+    &crate::venue::binance::dialect::BINANCE_FUTURES,
 ];
 
 /// Finds a dialect by its name.

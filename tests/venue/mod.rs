@@ -10,6 +10,7 @@ mod money;
 mod mtgox_server;
 mod registry;
 mod replay;
+mod replay_binance;
 mod replay_bitstamp;
 mod signing;
 mod simulated;

@@ -275,7 +275,10 @@ pub(crate) enum Injected {
 }
 
 impl Truth {
-    /// Takes the market with the most frames of its own of those that are not too deep.
+    /// Levels of a side that are compared: those far below a document's last level were unknown.
+    const DEPTH: usize = 500;
+
+    /// Takes the market with the most frames of its own.
     pub(crate) fn of(dialect: &dyn Dialect, capture: &Capture) -> Self {
         let mut stage = Stage::new(dialect, &capture.pairs, capture.lines[0].at);
         let mut steps: BTreeMap<Pair, Vec<Step>> = BTreeMap::new();
@@ -290,13 +293,8 @@ impl Truth {
                 }
             }
         });
-        let is_shallow = |steps: &[Step]| {
-            let last = steps.last().unwrap();
-            last.sides.iter().all(|side| side.len() < 900)
-        };
         let (pair, steps) = steps
             .into_iter()
-            .filter(|(_, steps)| is_shallow(steps))
             .max_by_key(|(_, steps)| steps.len())
             .unwrap();
         Self { pair, steps }
@@ -346,7 +344,9 @@ impl Truth {
     pub(crate) fn is_met_by(&self, stage: &Stage) -> bool {
         let last = self.steps.last().unwrap();
         let book = &stage.books[&self.pair];
-        book.state() == BookState::Live && best(book, usize::MAX) == last.sides
+        let first = |side: &Vec<Level>| side[..side.len().min(Self::DEPTH)].to_vec();
+        let sides = last.sides.each_ref().map(first);
+        book.state() == BookState::Live && best(book, Self::DEPTH) == sides
     }
 }
 

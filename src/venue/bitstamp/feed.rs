@@ -18,6 +18,7 @@
 use crate::model::instrument::{Market, Pair};
 use crate::model::market::{BookUpdate, UpdateKind};
 use crate::model::time::{Span, Time};
+use crate::venue::asking::Asking;
 use crate::venue::bitstamp::shape::{self, malformed};
 use crate::venue::bitstamp::{Channel, FOLLOWS, Stated, template, tolerant};
 use crate::venue::held::Held;
@@ -56,11 +57,7 @@ struct Watched {
     /// How young the next document must be at least.
     needed: u64,
     held: Held,
-    asked: Option<(Ticket, Time)>,
-    /// When the next document is to be asked for.
-    ask_at: Time,
-    /// Not before then: the last question was just asked, or was refused.
-    patient_until: Time,
+    asking: Asking,
     correct_at: Time,
 }
 
@@ -87,12 +84,6 @@ impl BitstampFeed {
     const CORRECT_EVERY: Span = Span::MINUTE;
     /// How long changes are held before that document is asked for: as old as it may be.
     const HOLD_BEFORE: Span = Span::secs(3);
-    /// Between two documents of one market.
-    const ASK_EVERY: Span = Span::SECOND;
-    /// After a document that was refused or did not come.
-    const ASK_AGAIN: Span = Span::secs(5);
-    /// After so long a document will not come any more.
-    const PATIENCE: Span = Span::secs(30);
     /// How often frames say of all books that they still stand.
     const ALIVE_EVERY: Span = Span::millis(250);
     const HEARTBEAT: &[u8] = br#"{"event":"bts:heartbeat"}"#;
@@ -110,9 +101,7 @@ impl BitstampFeed {
             whole: 0,
             needed: 0,
             held: Held::default(),
-            asked: None,
-            ask_at: Time::MAX,
-            patient_until: Time::ZERO,
+            asking: Asking::default(),
             correct_at: Time::MAX,
         };
         Self {
@@ -162,14 +151,11 @@ impl BitstampFeed {
     fn ask_due(&mut self, now: Time, ask: &mut dyn FnMut(Ask<'_>)) {
         for watched in &mut self.markets {
             watched.tend(now);
-            if watched.ask_at > now {
+            let ticket = Ticket(self.next_ticket);
+            if !watched.asking.is_due(ticket, now) {
                 continue;
             }
-            let ticket = Ticket(self.next_ticket);
             self.next_ticket = self.next_ticket.wrapping_add(1);
-            watched.asked = Some((ticket, now));
-            watched.ask_at = Time::MAX;
-            watched.patient_until = now + Self::ASK_EVERY;
             let target = &watched.target;
             ask(Ask::Get { ticket, target });
         }
@@ -182,25 +168,16 @@ impl Watched {
         if self.phase == Phase::Live && now >= self.correct_at {
             self.phase = Phase::Correcting;
             self.needed = self.seen;
-            self.ask_at = self.patient_until.max(now + BitstampFeed::HOLD_BEFORE);
-        }
-        if let Some((_, at)) = self.asked
-            && now >= at + BitstampFeed::PATIENCE
-        {
-            self.asked = None;
-            self.ask_at = now;
+            self.asking.want(now + BitstampFeed::HOLD_BEFORE);
         }
     }
 
     fn due_at(&self) -> Time {
-        let lost_at = self
-            .asked
-            .map_or(Time::MAX, |(_, at)| at + BitstampFeed::PATIENCE);
         let correct_at = match self.phase {
             Phase::Live => self.correct_at,
             Phase::Waiting | Phase::Correcting => Time::MAX,
         };
-        self.ask_at.min(lost_at).min(correct_at)
+        self.asking.due_at().min(correct_at)
     }
 
     /// Gives the book up until a document has come that has all heard so far.
@@ -208,8 +185,7 @@ impl Watched {
         self.phase = Phase::Waiting;
         self.needed = self.seen;
         self.held.clear();
-        self.asked = None;
-        self.ask_at = self.patient_until.max(now);
+        self.asking.want(now);
     }
 
     /// Takes changes; returns false where they came out of order and a document is needed.
@@ -235,7 +211,7 @@ impl Watched {
         self.seen = micros;
         if self.phase != Phase::Live {
             // What came before the question should be in the answer.
-            if self.asked.is_none() && self.phase == Phase::Waiting && self.held.is_empty() {
+            if self.phase == Phase::Waiting && self.held.is_empty() && !self.asking.is_open() {
                 self.needed = self.needed.max(micros);
             }
             let gave_way = self.held.push((micros, micros), (now, venue_time), sides);
@@ -267,8 +243,7 @@ impl Watched {
             }
         }
         self.phase = Phase::Live;
-        self.asked = None;
-        self.ask_at = Time::MAX;
+        self.asking.rest();
         self.correct_at = now + BitstampFeed::CORRECT_EVERY;
         true
     }
@@ -298,7 +273,7 @@ impl Feed for BitstampFeed {
             watched.seen = 0;
             watched.whole = 0;
             watched.begin(now);
-            watched.ask_at = watched.ask_at.max(now + Self::SETTLE);
+            watched.asking.want(now + Self::SETTLE);
             let name = String::from_utf8_lossy(self.names.name(index));
             let channel = format!("{}{name}", Channel::CHANGES);
             let frame = format!(r#"{{"event":"bts:subscribe","data":{{"channel":"{channel}"}}}}"#);
@@ -396,14 +371,10 @@ impl Feed for BitstampFeed {
         now: Time,
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
-        let is_asked = |watched: &Watched| watched.asked.is_some_and(|(asked, _)| asked == ticket);
-        let index = self.markets.iter().position(is_asked);
+        let mut markets = self.markets.iter_mut();
+        let index = markets.position(|watched| watched.asking.is_answered(ticket, now));
         let index = index.ok_or(DecodeError::Unknown)?;
-        let watched = &mut self.markets[index];
         self.due_at = Time::ZERO;
-        watched.asked = None;
-        // Until it proves to be of use.
-        watched.ask_at = now + Self::ASK_AGAIN;
         if status != 200 || body.len() > Self::DOCUMENT_BYTES_MAX {
             return Err(DecodeError::Refused { what: "order_book" });
         }
@@ -414,7 +385,7 @@ impl Feed for BitstampFeed {
         }
         let watched = &mut self.markets[index];
         if !watched.handle_whole(times, &mut self.sides, now, heard) {
-            watched.ask_at = watched.patient_until.max(now);
+            watched.asking.want(now);
         }
         heard(Heard::Alive);
         Ok(())
