@@ -8,17 +8,25 @@
 //! request bytes ── Server::handle_request ──▶ reply, frames     (rehearsal, tests, simulator)
 //! ```
 
+pub mod asking;
+pub mod binance;
+pub mod bitstamp;
 pub mod btce;
 pub mod coinbase;
 pub mod document;
 pub mod exchange;
+pub mod held;
 pub mod history;
 pub mod http;
 pub mod kraken;
 pub mod literal;
 pub mod mtgox;
+#[cfg(test)]
+mod mutation;
+pub mod names;
 pub mod recognise;
 pub mod registry;
+pub mod rows;
 pub mod scan;
 pub mod serving;
 pub mod simulated;

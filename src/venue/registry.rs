@@ -12,6 +12,9 @@ pub const VENUES: &[&dyn Dialect] = &[
     &crate::venue::kraken::dialect::Kraken,
     &crate::venue::coinbase::dialect::ADVANCED,
     &crate::venue::coinbase::dialect::EXCHANGE,
+    &crate::venue::bitstamp::dialect::Bitstamp,
+    &crate::venue::binance::dialect::BINANCE,
+    &crate::venue::binance::dialect::BINANCE_FUTURES,
 ];
 
 /// Finds a dialect by its name.

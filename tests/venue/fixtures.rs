@@ -6,14 +6,18 @@
 
 #![expect(clippy::print_stderr, reason = "what is skipped or read is said aloud")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use expressnet::venue::btce::style::{BTCE, STYLES, Style};
 use expressnet::venue::document::{Document, pieces_of};
-use expressnet::venue::{DecodeError, btce, mtgox, registry};
+use expressnet::venue::{DecodeError, Dialect, btce, mtgox, registry};
 use flate2::read::MultiGzDecoder;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::value::RawValue;
 
 #[test]
 fn fixture_documents_of_mtgox_are_read() {
@@ -76,6 +80,81 @@ fn check(dialect: &str, read: impl Fn(&Path, &[u8]) -> Result<Document, DecodeEr
         assert!(pieces > 0, "{} holds nothing", path.display());
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Reads all that is recorded of an exchange whose trading is not built yet: what its feed does not
+/// know is named with a count, and only that may be unknown.
+pub(crate) fn documents(exchange: &str, dialect: &dyn Dialect) {
+    let Some(root) = root() else { return };
+    let (mut kinds, mut not_built) = (BTreeMap::new(), BTreeMap::new());
+    let mut faults = Vec::new();
+    for path in files_below(&root.join(exchange)) {
+        let bytes = bytes_of(&path);
+        let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        for piece in json_pieces_of(&bytes) {
+            match dialect.read_document(&piece) {
+                Ok(document) => *kinds.entry(document.kind).or_insert(0) += 1,
+                Err(DecodeError::Unknown) => {
+                    let place = format!("{}/{name}", folder.to_string_lossy());
+                    *not_built.entry(place).or_insert(0) += 1;
+                }
+                Err(why) => faults.push(format!("{}: {why}", path.display())),
+            }
+        }
+    }
+    eprintln!("{exchange}: {kinds:?}");
+    eprintln!("{exchange}, not built yet: {not_built:?}");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(!kinds.is_empty());
+}
+
+/// What a project recorded of its questions and their answers.
+#[derive(Deserialize)]
+struct Answered<'a> {
+    #[serde(rename = "path")]
+    _path: IgnoredAny,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// The pieces of a recording, without the comments that some documentation has in its JSON.
+fn json_pieces_of(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut pieces = Vec::new();
+    for piece in pieces_of(bytes) {
+        if let Ok(answered) = serde_json::from_slice::<Answered<'_>>(&piece) {
+            pieces.push(answered.data.get().as_bytes().to_vec());
+            continue;
+        }
+        let is_json = |bytes: &[u8]| serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+        let text = String::from_utf8_lossy(&piece);
+        let without = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
+        let bare: String = text.lines().map(without).collect();
+        match is_json(&piece) {
+            true => pieces.push(piece),
+            false if is_json(bare.as_bytes()) => pieces.push(bare.into_bytes()),
+            false => {
+                let several = serde_json::Deserializer::from_slice(&piece).into_iter();
+                let several = several.map_while(Result::ok);
+                pieces.extend(several.map(|one: &RawValue| one.get().as_bytes().to_vec()));
+            }
+        }
+    }
+    pieces
+}
+
+/// Returns what an independent replay of a capture came to, by market.
+pub(crate) fn expected<T: DeserializeOwned>(capture: &Path) -> BTreeMap<String, T> {
+    #[derive(Deserialize)]
+    struct All<'a> {
+        #[serde(borrow)]
+        results: BTreeMap<String, &'a RawValue>,
+    }
+    let root = root().unwrap();
+    let name = capture.strip_prefix(&root).unwrap().display().to_string();
+    let bytes = bytes_of(&root.join("EXPECTED_REPLAY.json"));
+    let all: All<'_> = serde_json::from_slice(&bytes).unwrap();
+    serde_json::from_str(all.results[&name].get()).unwrap()
 }
 
 pub(crate) fn bytes_of(path: &Path) -> Vec<u8> {
