@@ -109,6 +109,15 @@ impl<'a> Scan<'a> {
     /// Reads `digits[.digits]` in units of 1e-8, with at most 8 decimals.
     #[inline]
     pub fn units(&mut self) -> Option<i64> {
+        if let Some((units, rest)) = short_units(self.rest) {
+            self.rest = rest;
+            return Some(units);
+        }
+        self.any_units()
+    }
+
+    /// Reads a number of any length.
+    fn any_units(&mut self) -> Option<i64> {
         let (whole, len) = digits(self.rest, 0);
         if len == 0 {
             return None;
@@ -155,7 +164,14 @@ impl<'a> Scan<'a> {
 #[inline]
 fn digits(bytes: &[u8], mut value: u64) -> (u64, usize) {
     let mut len = 0;
-    for byte in bytes {
+    let mut rest = bytes;
+    // Times and numbers of updates have so many.
+    while let Some((eight, u64::BITS)) = leading(rest) {
+        value = value.wrapping_mul(POWERS[0]).wrapping_add(together(eight));
+        len += 8;
+        rest = rest.get(8..).unwrap_or_default();
+    }
+    for byte in rest {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             break;
@@ -164,6 +180,71 @@ fn digits(bytes: &[u8], mut value: u64) -> (u64, usize) {
         len += 1;
     }
     (value, len)
+}
+
+/// Reads `digits.digits` with up to eight digits on both sides: returns units of 1e-8 and what is
+/// left. `None` says nothing: whatever else there is is read the long way.
+///
+/// Numbers are most of what a frame of a book has, and nearly all are of this kind. Digits in front
+/// of the point are few; those behind it are looked at, and turned into a number, at once.
+#[inline]
+fn short_units(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    let (mut whole, mut len, mut rest) = (0_u64, 0, bytes);
+    let fraction = loop {
+        let (byte, after) = rest.split_first()?;
+        match byte {
+            b'0'..=b'9' if len < 8 => {
+                whole = whole.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+            }
+            b'.' if len > 0 => break after,
+            _ => return None,
+        }
+        (len, rest) = (len + 1, after);
+    };
+    let (decimals, bits) = leading(fraction)?;
+    // Most have all eight: said apart, so that what follows need not wait for the count.
+    let (kept, rest) = if bits == u64::BITS {
+        (decimals, fraction.get(8..)?)
+    } else {
+        let kept = decimals & !(u64::MAX << bits);
+        (kept, fraction.get(index_of(bits)..)?)
+    };
+    match rest.first() {
+        // More decimals, or an exponent that would move the point.
+        Some(b'0'..=b'9' | b'e' | b'E' | b'.') => None,
+        Some(_) | None => {
+            let units = whole.wrapping_mul(POWERS[0]).wrapping_add(together(kept));
+            Some((i64::try_from(units).ok()?, rest))
+        }
+    }
+}
+
+/// Returns the values of eight digits, the first one lowest, and how many of its bits belong to the
+/// digits in front; `None` where there is none, or fewer than eight bytes.
+#[inline]
+fn leading(bytes: &[u8]) -> Option<(u64, u32)> {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    /// Lifts whatever is above nine to the highest bit of its byte.
+    const ABOVE_NINE: u64 = 0x7676_7676_7676_7676;
+    const HIGHEST: u64 = 0x8080_8080_8080_8080;
+    let values = u64::from_le_bytes(*bytes.first_chunk()?) ^ ZEROS;
+    // What overflows from a byte spoils only those behind it, and the first one counts.
+    let others = (values.wrapping_add(ABOVE_NINE) | values) & HIGHEST;
+    let bits = others.trailing_zeros() & !7;
+    (bits > 0).then_some((values, bits))
+}
+
+/// Returns how many whole bytes so many bits are.
+fn index_of(bits: u32) -> usize {
+    usize::try_from(bits / u8::BITS).unwrap_or_default()
+}
+
+/// Puts eight digits together, the first one lowest: neighbours to two digits, to four, to eight.
+#[inline]
+const fn together(digits: u64) -> u64 {
+    let pairs = (digits.wrapping_mul(10).wrapping_add(digits >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let fours = (pairs.wrapping_mul(100).wrapping_add(pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
+    (fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0xFFFF_FFFF
 }
 
 #[cfg(test)]
@@ -202,6 +283,46 @@ mod tests {
         ] {
             assert_eq!(units(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn eight_digits_at_once_are_those_one_by_one() {
+        let mut random = Random::new(2);
+        for _ in 0..200_000 {
+            let len = usize::try_from(random.below(20)).unwrap();
+            let bytes: Vec<u8> = (0..len)
+                .map(|_| match random.below(8) {
+                    0 => u8::try_from(random.below(256)).unwrap(),
+                    digit => b'2' + u8::try_from(digit).unwrap(),
+                })
+                .collect();
+            let expected: String = bytes
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit())
+                .map(|byte| char::from(*byte))
+                .collect();
+            let number = expected.parse().unwrap_or(0);
+            assert_eq!(digits(&bytes, 0), (number, expected.len()), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn short_numbers_are_what_the_long_way_reads() {
+        let mut random = Random::new(3);
+        let mut short = 0;
+        for _ in 0..200_000 {
+            let len = random.between(1, 24);
+            let bytes: Vec<u8> = (0..len)
+                .map(|_| b"0123456789..\"e"[usize::try_from(random.below(14)).unwrap()])
+                .collect();
+            if let Some((units, rest)) = short_units(&bytes) {
+                let mut scan = Scan::new(&bytes);
+                assert_eq!(scan.any_units(), Some(units), "{bytes:?}");
+                assert_eq!(scan.rest(), rest);
+                short += 1;
+            }
+        }
+        assert!(short > 5_000, "{short}");
     }
 
     #[test]
