@@ -10,47 +10,68 @@ pub struct Names {
 
 #[derive(Clone, Debug)]
 struct Name {
-    /// The name and what always follows it.
+    /// The name and the byte that ends every name.
     text: Vec<u8>,
-    name_len: usize,
-    /// How the text begins, where it is that long: one comparison tells most names apart.
-    key: Option<[u8; KEY_LEN]>,
+    /// Its first eight bytes, the first one lowest, and which bits of eight are its own: one
+    /// comparison tells most names apart, and is the whole one for the short.
+    key: u64,
+    mask: u64,
+}
+
+impl Name {
+    fn new(name: &str, end: u8) -> Self {
+        let text = [name.as_bytes(), &[end]].concat();
+        let (mut key, mut mask) = ([0; KEY_LEN], [0; KEY_LEN]);
+        for ((key, mask), byte) in key.iter_mut().zip(&mut mask).zip(&text) {
+            (*key, *mask) = (*byte, u8::MAX);
+        }
+        Self {
+            text,
+            key: u64::from_le_bytes(key),
+            mask: u64::from_le_bytes(mask),
+        }
+    }
+
+    fn name(&self) -> &[u8] {
+        self.text.split_last().map_or(&[], |(_, name)| name)
+    }
+
+    /// Returns what is left of bytes that begin with it; `word` is the first eight of them.
+    #[inline]
+    fn rest_of<'a>(&self, bytes: &'a [u8], word: u64) -> Option<&'a [u8]> {
+        if word & self.mask != self.key {
+            return None;
+        }
+        match self.text.get(KEY_LEN..) {
+            None => bytes.get(self.text.len()..),
+            Some(further) => bytes.get(KEY_LEN..)?.strip_prefix(further),
+        }
+    }
 }
 
 const KEY_LEN: usize = 8;
 
 impl Names {
-    /// Takes each market's name, and the text that follows every name where one stands.
-    pub fn new(names: impl IntoIterator<Item = String>, follows: &str) -> Self {
-        let name = |name: String| Name {
-            name_len: name.len(),
-            text: [name.as_bytes(), follows.as_bytes()].concat(),
-            key: None,
-        };
-        let keyed = |mut name: Name| {
-            name.key = name.text.first_chunk().copied();
-            name
-        };
+    /// Takes each market's name, and the byte that ends a name wherever one stands.
+    pub fn new(names: impl IntoIterator<Item = String>, end: u8) -> Self {
+        let names = names.into_iter().map(|name| Name::new(&name, end));
         Self {
-            rows: names.into_iter().map(name).map(keyed).collect(),
+            rows: names.collect(),
             last: 0,
         }
     }
 
-    /// Returns the market whose name begins these bytes with all that follows it, and what is left
-    /// of the bytes.
+    /// Returns the market whose name begins these bytes with the byte that ends it, and what is left
+    /// of them. Where fewer than eight are left, no frame goes on.
     #[inline]
     pub fn find<'a>(&mut self, bytes: &'a [u8]) -> Option<(usize, &'a [u8])> {
+        let word = u64::from_le_bytes(*bytes.first_chunk()?);
         let last = self.rows.get(self.last)?;
-        if let Some(rest) = bytes.strip_prefix(last.text.as_slice()) {
+        if let Some(rest) = last.rest_of(bytes, word) {
             return Some((self.last, rest));
         }
-        let key = bytes.first_chunk();
         for (index, row) in self.rows.iter().enumerate() {
-            if row.key.is_some() && row.key.as_ref() != key {
-                continue;
-            }
-            if let Some(rest) = bytes.strip_prefix(row.text.as_slice()) {
+            if let Some(rest) = row.rest_of(bytes, word) {
                 self.last = index;
                 return Some((index, rest));
             }
@@ -60,15 +81,13 @@ impl Names {
 
     /// Returns the market with exactly this name.
     pub fn find_name(&self, name: &[u8]) -> Option<usize> {
-        let is_name = |row: &Name| row.text.get(..row.name_len) == Some(name);
+        let is_name = |row: &Name| row.name() == name;
         self.rows.iter().position(is_name)
     }
 
     /// Returns the name of a market, or nothing where there is no such market.
     pub fn name(&self, index: usize) -> &[u8] {
-        let row = self.rows.get(index);
-        row.and_then(|row| row.text.get(..row.name_len))
-            .unwrap_or_default()
+        self.rows.get(index).map(Name::name).unwrap_or_default()
     }
 }
 
@@ -77,11 +96,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_found_whole_and_only_with_what_follows_it() {
-        let listed = ["btcusd", "btcusdt", "ethusd", "a"];
-        let mut names = Names::new(listed.map(str::to_owned), "\"}");
+    fn a_name_is_found_whole_and_only_with_what_ends_it() {
+        let listed = ["btcusd", "btcusdt", "ethusd", "a", "badgerbtc"];
+        let mut names = Names::new(listed.map(str::to_owned), b'"');
         for (index, name) in listed.iter().enumerate() {
-            let frame = format!("{name}\"}}, and more");
+            let frame = format!("{name}\", and more");
             for _ in 0..2 {
                 let found = names.find(frame.as_bytes());
                 assert_eq!(found, Some((index, &b", and more"[..])));
@@ -89,12 +108,22 @@ mod tests {
             assert_eq!(names.find_name(name.as_bytes()), Some(index));
             assert_eq!(names.name(index), name.as_bytes());
         }
-        for frame in ["", "btc", "btcusd", "btcusd\"", "xrpusd\"}", "btcusdtx\"}"] {
+        for frame in [
+            "",
+            "btc",
+            "btcusd",
+            "btcusd\"",
+            "btcusd, and more",
+            "xrpusd\", and more",
+            "btcusdtx\", and more",
+            "badgerbtx\", and more",
+            "badgerbtc, and more",
+        ] {
             assert_eq!(names.find(frame.as_bytes()), None, "{frame}");
         }
         assert_eq!(names.find_name(b"btcusd\""), None);
         assert_eq!(names.find_name(b""), None);
         assert_eq!(names.name(9), b"");
-        assert_eq!(Names::new([], "").find(b"btcusd"), None);
+        assert_eq!(Names::new([], b'"').find(b"btcusd\"     "), None);
     }
 }

@@ -245,7 +245,7 @@ pub fn short_decimal(bytes: &[u8]) -> Option<Decimal> {
         next if goes_on(*next) => return None,
         _ => (0, 0),
     };
-    if whole == 0 || whole > 7 {
+    if whole == 0 || whole > 7 || (whole > 1 && bytes[0] == b'0') {
         return None;
     }
     let scale = *POWERS.get(fraction)?;

@@ -70,13 +70,8 @@ impl Symbols {
     pub fn new(symbols: &[String]) -> Self {
         let streams = symbols.iter().map(|symbol| symbol.to_lowercase());
         Self {
-            streams: Names::new(streams, STREAM_FOLLOWS),
-            symbols: Names::new(symbols.iter().cloned(), SYMBOL_FOLLOWS),
+            streams: Names::new(streams, b'@'),
+            symbols: Names::new(symbols.iter().cloned(), b'"'),
         }
     }
 }
-
-/// What follows a market's name in the name of its stream, up to the time.
-const STREAM_FOLLOWS: &str = "@depth@100ms\",\"data\":{\"e\":\"depthUpdate\",\"E\":";
-/// What follows a market's symbol.
-const SYMBOL_FOLLOWS: &str = "\",\"U\":";

@@ -17,9 +17,9 @@ pub(super) fn frame(
     let wrapped = scan.takes(b"{\"stream\":\"");
     if wrapped {
         scan = Scan::new(symbols.streams.find(scan.rest())?.1);
-    } else {
-        scan.literal(b"{\"e\":\"depthUpdate\",\"E\":")?;
+        scan.literal(b"depth@100ms\",\"data\":")?;
     }
+    scan.literal(b"{\"e\":\"depthUpdate\",\"E\":")?;
     let millis = scan_number(&mut scan)?;
     if trading == Trading::Futures {
         scan.literal(b",\"T\":")?;
@@ -28,6 +28,7 @@ pub(super) fn frame(
     scan.literal(b",\"s\":\"")?;
     let (market, rest) = symbols.symbols.find(scan.rest())?;
     scan = Scan::new(rest);
+    scan.literal(b",\"U\":")?;
     let first = scan_number(&mut scan)?;
     scan.literal(b",\"u\":")?;
     let last = scan_number(&mut scan)?;

@@ -20,7 +20,7 @@ use crate::model::market::{BookUpdate, UpdateKind};
 use crate::model::time::{Span, Time};
 use crate::venue::asking::Asking;
 use crate::venue::bitstamp::shape::{self, malformed};
-use crate::venue::bitstamp::{Channel, FOLLOWS, Stated, template, tolerant};
+use crate::venue::bitstamp::{Channel, Stated, template, tolerant};
 use crate::venue::held::Held;
 use crate::venue::names::Names;
 use crate::venue::rows::Sides;
@@ -105,7 +105,7 @@ impl BitstampFeed {
             correct_at: Time::MAX,
         };
         Self {
-            names: Names::new(setup.pairs.iter().map(|pair| name_of(*pair)), FOLLOWS),
+            names: Names::new(setup.pairs.iter().map(|pair| name_of(*pair)), b'"'),
             markets: setup.pairs.iter().map(watched).collect(),
             sides: Sides::default(),
             counts: ReadCounts::default(),

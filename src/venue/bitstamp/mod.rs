@@ -51,6 +51,3 @@ impl Channel {
         Some((channel, names.find_name(market)?))
     }
 }
-
-/// What follows a market's name in every frame of a book.
-const FOLLOWS: &str = "\",\"event\":\"data\"}";

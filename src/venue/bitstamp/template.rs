@@ -24,7 +24,7 @@ pub(super) fn frame(frame: &[u8], names: &mut Names, sides: &mut Sides) -> Optio
         Channel::Whole
     };
     let (market, rest) = names.find(scan.rest())?;
-    rest.is_empty().then_some(Stated {
+    (rest == b",\"event\":\"data\"}").then_some(Stated {
         market,
         channel,
         micros,

@@ -5,7 +5,7 @@ use crate::model::market::UpdateKind;
 use crate::model::random::Random;
 use crate::model::time::{Span, Time};
 use crate::venue::bitstamp::feed::BitstampFeed;
-use crate::venue::bitstamp::{Channel, FOLLOWS, Stated, shape, template, tolerant};
+use crate::venue::bitstamp::{Channel, Stated, shape, template, tolerant};
 use crate::venue::mutation::{damaged, respelled};
 use crate::venue::names::Names;
 use crate::venue::rows::Sides;
@@ -16,7 +16,7 @@ const CHANGES: &str = r#"{"data":{"timestamp":"1700000000","microtimestamp":"170
 const DOCUMENT: &str = r#"{"timestamp": "1700000000", "microtimestamp": "1700000000000005", "bids": [["99.00", "1.00000000"], ["98.00", "2.00000000"]], "asks": [["101.00", "3.00000000"]]}"#;
 
 fn names() -> Names {
-    Names::new(["btcusd", "ethusd"].map(str::to_owned), FOLLOWS)
+    Names::new(["btcusd", "ethusd"].map(str::to_owned), b'"')
 }
 
 /// What each reader makes of a frame: template, tolerant, serde.
