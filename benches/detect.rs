@@ -48,19 +48,26 @@ fn main() {
                 &format!("detect_{venues}_venues"),
                 rounds,
                 changes.len(),
-                || {
-                    for change in &changes {
-                        let slot = slots[change.venue];
-                        bests.set(slot, Some(change.ask), Some(change.bid));
-                        keep(bests.crosses(slot));
-                    }
-                },
-                ("all pairs", || {
-                    for change in &changes {
-                        prices[change.venue] = (change.ask, change.bid);
-                        keep(naive(&prices));
-                    }
-                }),
+                (
+                    || (),
+                    |(): &mut ()| {
+                        for change in &changes {
+                            let slot = slots[change.venue];
+                            bests.set(slot, Some(change.ask), Some(change.bid));
+                            keep(bests.crosses(slot));
+                        }
+                    },
+                ),
+                (
+                    "all pairs",
+                    || (),
+                    |(): &mut ()| {
+                        for change in &changes {
+                            prices[change.venue] = (change.ask, change.bid);
+                            keep(naive(&prices));
+                        }
+                    },
+                ),
             )
         })
         .collect();

@@ -18,6 +18,9 @@ use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
 use crate::harness::{Rounds, compare, keep, pin, report};
 
+/// Reads a stream to its end.
+type Reader = fn(&[u8]);
+
 const MESSAGES: usize = 4_096;
 /// Bytes of a message: a book update, and a long one.
 const LENGTHS: [usize; 2] = [200, 2_000];
@@ -32,24 +35,18 @@ fn main() {
     for len in LENGTHS {
         let stream = served(len);
         let case = format!("frames_{len}_bytes");
-        figures.push(compare(
-            &case,
-            rounds,
-            MESSAGES,
-            || ours(&stream),
-            ("bare loop", || {
-                bare(&stream);
-            }),
-        ));
-        figures.push(compare(
-            &case,
-            rounds,
-            MESSAGES,
-            || ours(&stream),
-            ("tungstenite", || {
-                tungstenite(&stream);
-            }),
-        ));
+        let read = |(): &mut ()| ours(&stream);
+        let peers = [("bare loop", bare as Reader), ("tungstenite", tungstenite)];
+        for (peer, theirs) in peers {
+            let theirs = |(): &mut ()| theirs(&stream);
+            figures.push(compare(
+                &case,
+                rounds,
+                MESSAGES,
+                (|| (), read),
+                (peer, || (), theirs),
+            ));
+        }
     }
     report("frames", &figures);
 }

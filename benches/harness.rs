@@ -35,31 +35,33 @@ pub(crate) fn pin() {
     }
 }
 
-/// Measures both over the same messages; the median of the rounds counts, for one message.
-pub(crate) fn compare(
+/// Measures both over the same messages, each on a state of its own that is made anew for every
+/// round, unmeasured; the median of the rounds counts, for one message.
+pub(crate) fn compare<A, B>(
     case: &str,
     rounds: Rounds,
     messages: usize,
-    mut ours: impl FnMut(),
-    (peer, mut theirs): (&'static str, impl FnMut()),
+    (mut fresh, mut ours): (impl FnMut() -> A, impl FnMut(&mut A)),
+    (peer, mut made, mut theirs): (&'static str, impl FnMut() -> B, impl FnMut(&mut B)),
 ) -> Figure {
     let mut times: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
-    // The first two rounds warm up.
-    for round in 0..rounds.0 + 2 {
-        let mut measure = |which: usize| {
+    let per_message = |begin: Instant| begin.elapsed().as_secs_f64() * 1e9 / messages.max(1) as f64;
+    for round in 0..rounds.0 + 1 {
+        let (mut one, mut other) = (fresh(), made());
+        for turn in 0..2 {
+            let which = (round + turn) % 2;
             let begin = Instant::now();
-            match which {
-                0 => ours(),
-                _ => theirs(),
+            if which == 0 {
+                ours(&mut one);
+            } else {
+                theirs(&mut other);
             }
-            let ns = begin.elapsed().as_secs_f64() * 1e9 / messages.max(1) as f64;
-            if round >= 2 {
+            let ns = per_message(begin);
+            // The first round warms up.
+            if round > 0 {
                 times[which].push(ns);
             }
-        };
-        let first = round % 2;
-        measure(first);
-        measure(1 - first);
+        }
     }
     let [mut ours, mut theirs] = times;
     Figure {

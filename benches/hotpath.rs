@@ -1,0 +1,207 @@
+//! Recorded frames into books: our readers beside serde_json with typed fields.
+//! `benches/README.md` tells how to run and read it.
+
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
+#![expect(clippy::float_arithmetic, reason = "figures of a bench are no money")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a bench reads the clock around what it measures"
+)]
+#![expect(clippy::print_stderr, reason = "what is skipped is said aloud")]
+
+mod harness;
+mod recorded;
+mod typed;
+
+use expressnet::book::Book;
+use expressnet::model::market::{BookUpdate, Level, UpdateKind};
+use expressnet::model::number::{Price, Quantity};
+use expressnet::model::random::Random;
+use expressnet::model::time::{Span, Time};
+
+use crate::harness::{Figure, Rounds, compare, keep, pin, report};
+use crate::recorded::{Ours, Stream, market, streams};
+use crate::typed::Theirs;
+
+/// Levels a side of the large book.
+const LEVELS: i64 = 1_000;
+const CHANGES: usize = 8_192;
+
+fn main() {
+    let is_quick = !std::env::args().any(|argument| argument == "--bench");
+    let rounds = Rounds(if is_quick { 2 } else { 101 });
+    let mut counted = std::env::args().skip_while(|argument| argument != "--count");
+    if let Some(name) = counted.nth(1) {
+        return count(&name);
+    }
+    pin();
+    let mut figures = Vec::new();
+    for stream in streams() {
+        figures.push(read(&stream, rounds));
+        figures.push(spaced(&stream, rounds));
+    }
+    figures.push(large_book(rounds));
+    report("hotpath", &figures);
+}
+
+/// Reads the steady frames of one stream once, for tools that count instructions, and says how many
+/// they are.
+fn count(name: &str) {
+    let streams = streams();
+    let Some(stream) = streams.iter().find(|stream| stream.name == name) else {
+        return;
+    };
+    let mut ours = Ours::ready(stream);
+    counted_pass(&mut ours, stream);
+    eprintln!("messages {}", stream.steady.len());
+}
+
+#[inline(never)]
+fn counted_pass(ours: &mut Ours, stream: &Stream) {
+    for frame in &stream.steady {
+        ours.take(frame);
+    }
+}
+
+/// Every steady frame of a stream, by ours and by serde_json, into books of the same kind.
+fn read(stream: &Stream, rounds: Rounds) -> Figure {
+    check(stream);
+    compare(
+        &format!("read_{}", stream.name),
+        rounds,
+        stream.steady.len(),
+        (
+            || Ours::ready(stream),
+            |ours: &mut Ours| stream.steady.iter().for_each(|frame| ours.take(frame)),
+        ),
+        (
+            "serde_json",
+            || Theirs::ready(stream),
+            |theirs: &mut Theirs| stream.steady.iter().for_each(|frame| theirs.take(frame)),
+        ),
+    )
+}
+
+/// The same frames with space between all that may have some, beside the frames as recorded.
+fn spaced(stream: &Stream, rounds: Rounds) -> Figure {
+    let spaced: Vec<Vec<u8>> = stream.steady.iter().map(|frame| space(frame)).collect();
+    compare(
+        &format!("spaced_{}", stream.name),
+        rounds,
+        spaced.len(),
+        (
+            || Ours::ready(stream),
+            |ours: &mut Ours| spaced.iter().for_each(|frame| ours.take(frame)),
+        ),
+        (
+            "our template",
+            || Ours::ready(stream),
+            |ours: &mut Ours| stream.steady.iter().for_each(|frame| ours.take(frame)),
+        ),
+    )
+}
+
+/// Both come to the same best prices, or the comparison is of different work.
+fn check(stream: &Stream) {
+    let (mut ours, mut theirs) = (Ours::ready(stream), Theirs::ready(stream));
+    for frame in &stream.steady {
+        ours.take(frame);
+        theirs.take(frame);
+    }
+    let counts = ours.feed.read_counts();
+    eprintln!(
+        "{}: {} steady frames, {counts:?}",
+        stream.name,
+        stream.steady.len()
+    );
+    for (one, other) in ours.books.iter().zip(&theirs.books) {
+        assert_eq!(one.state(), other.state(), "{}", stream.name);
+        for side in recorded::SIDES {
+            let best = |book: &Book| book.levels_best_last(side).last().copied();
+            assert_eq!(best(one), best(other), "{}", stream.name);
+        }
+    }
+}
+
+/// Puts a space behind every comma and colon outside of strings.
+fn space(frame: &[u8]) -> Vec<u8> {
+    let mut spaced = Vec::with_capacity(frame.len() * 2);
+    let mut is_text = false;
+    for byte in frame {
+        is_text ^= *byte == b'"';
+        spaced.push(*byte);
+        if !is_text && matches!(byte, b',' | b':') {
+            spaced.push(b' ');
+        }
+    }
+    spaced
+}
+
+/// A level set and the best read, most of them near the best, beside a balanced tree.
+fn large_book(rounds: Rounds) -> Figure {
+    let mut random = Random::new(3);
+    let changes: Vec<Level> = (0..CHANGES)
+        .map(|_| {
+            let bits = random.between(1, 10);
+            let near = random.below(1 << bits);
+            let depth = i64::try_from(near).unwrap().min(LEVELS - 1);
+            Level {
+                price: Price((LEVELS - depth) * 1_000_000),
+                quantity: Quantity(i64::try_from(random.below(3)).unwrap() * 100_000_000),
+            }
+        })
+        .collect();
+    let full: Vec<Level> = (1..=LEVELS)
+        .map(|price| Level {
+            price: Price(price * 1_000_000),
+            quantity: Quantity(1),
+        })
+        .collect();
+    let update = |kind, sequence, bids| BookUpdate {
+        market: market(0),
+        kind,
+        sequence,
+        bids,
+        asks: &[],
+        venue_time: Time::ZERO,
+        engine_lag: Span::ZERO,
+    };
+    compare(
+        "book_1000",
+        rounds,
+        changes.len(),
+        (
+            || {
+                let mut book = Book::new(market(0));
+                book.apply(&update(UpdateKind::Snapshot, 0, &full), Time(1));
+                book
+            },
+            |book: &mut Book| {
+                for (at, change) in changes.iter().enumerate() {
+                    let previous = at as u64;
+                    let kind = UpdateKind::Delta { previous };
+                    let bids = std::slice::from_ref(change);
+                    book.apply(&update(kind, previous + 1, bids), Time(1));
+                    keep(book.levels_best_last(recorded::SIDES[0]).last().copied());
+                }
+            },
+        ),
+        (
+            "BTreeMap",
+            || {
+                let levels = full.iter().map(|level| (level.price, level.quantity));
+                levels.collect::<std::collections::BTreeMap<Price, Quantity>>()
+            },
+            |tree: &mut std::collections::BTreeMap<Price, Quantity>| {
+                for change in &changes {
+                    if change.quantity.is_positive() {
+                        tree.insert(change.price, change.quantity);
+                    } else {
+                        tree.remove(&change.price);
+                    }
+                    keep(tree.last_key_value());
+                }
+            },
+        ),
+    )
+}
