@@ -79,6 +79,91 @@ fn fixture_sums_of_kraken_are_all_right() {
     eprintln!("kraken: {total} sums of the exchange are right");
 }
 
+/// The ten best levels, and so the exchange's sums, are the same whatever the subscribed depth: a
+/// stream of ten levels is made of the recorded one. What is pushed out of sight is not spoken of.
+#[test]
+fn fixture_sums_of_kraken_are_right_at_a_depth_of_ten() {
+    const DEPTH: usize = 10;
+    for (name, lines) in captures("kraken") {
+        let frames = book_frames(&lines);
+        if frames.first().is_none_or(|(.., frame)| is_version1(frame)) {
+            continue;
+        }
+        let pairs = pairs_of(&frames);
+        let mut replay = Replay::new(&Kraken, &pairs);
+        let mut books: BTreeMap<Pair, [Truth; 2]> = BTreeMap::new();
+        let (mut told, mut pushed_out) = (0_u64, 0);
+        for (pair, sum, frame) in &frames {
+            let [all, shown] = books.entry(*pair).or_default();
+            all.apply(frame, usize::MAX);
+            if frame.contains("\"snapshot\"") {
+                assert_eq!(replay.frame(ack(*pair, DEPTH).as_bytes()), Ok(()));
+                *shown = Truth::default();
+            }
+            let (bids, gone_bids) = shown_changes(&all.bids, &mut shown.bids, DEPTH);
+            let (asks, gone_asks) = shown_changes(&all.asks, &mut shown.asks, DEPTH);
+            pushed_out += gone_bids + gone_asks;
+            let kind = if frame.contains("\"snapshot\"") {
+                "snapshot"
+            } else {
+                "update"
+            };
+            let sum = sum.unwrap();
+            let text = format!(
+                r#"{{"channel":"book","type":"{kind}","data":[{{"symbol":"{pair}","bids":[{bids}],"asks":[{asks}],"checksum":{sum}}}]}}"#
+            );
+            assert_eq!(replay.frame(text.as_bytes()), Ok(()), "{text}");
+            assert_eq!(replay.resyncs, [], "{name}: {text}");
+            told += 1;
+            let market = replay.market(&pair.to_string());
+            for (side, levels) in [(Side::Bid, &shown.bids), (Side::Ask, &shown.asks)] {
+                let found = replay.best(market, side, usize::MAX);
+                assert_eq!(found.len(), levels.len(), "{text}");
+            }
+        }
+        eprintln!("{name}: {told} sums right at a depth of ten, {pushed_out} levels pushed out");
+        assert!(pushed_out > 100);
+    }
+}
+
+/// Returns what a subscriber of so many levels is told of a side, and how many levels leave its sight
+/// untold.
+fn shown_changes(
+    all: &BTreeMap<i64, (String, String)>,
+    shown: &mut BTreeMap<i64, (String, String)>,
+    depth: usize,
+) -> (String, u64) {
+    let seen: BTreeMap<i64, (String, String)> = all
+        .iter()
+        .rev()
+        .take(depth)
+        .map(|(key, level)| (*key, level.clone()))
+        .collect();
+    let mut rows = Vec::new();
+    let mut pushed_out = 0;
+    for (key, (price, _)) in shown.iter().filter(|(key, _)| !seen.contains_key(key)) {
+        if all.contains_key(key) {
+            pushed_out += 1;
+            continue;
+        }
+        rows.push(format!("{{\"price\":{price},\"qty\":0.00000000}}"));
+    }
+    for (key, level) in seen.iter().rev() {
+        if shown.get(key) != Some(level) {
+            let (price, quantity) = level;
+            rows.push(format!("{{\"price\":{price},\"qty\":{quantity}}}"));
+        }
+    }
+    *shown = seen;
+    (rows.join(","), pushed_out)
+}
+
+fn ack(pair: Pair, depth: usize) -> String {
+    format!(
+        r#"{{"method":"subscribe","result":{{"channel":"book","symbol":"{pair}","depth":{depth},"snapshot":true}},"success":true}}"#
+    )
+}
+
 /// Both versions were recorded at once: they must come to the same books.
 #[test]
 fn fixture_books_of_both_versions_are_the_same() {
@@ -195,10 +280,7 @@ fn matters(fault: Fault, frames: &[&str], at: usize) -> bool {
 fn plant(fault: Fault, frames: &[&str], at: usize, depth: usize, pair: Pair) -> usize {
     let mut replay = Replay::new(&Kraken, &[pair]);
     let market = replay.market(&pair.to_string());
-    let ack = format!(
-        r#"{{"method":"subscribe","result":{{"channel":"book","symbol":"{pair}","depth":{depth},"snapshot":true}},"success":true}}"#
-    );
-    assert_eq!(replay.frame(ack.as_bytes()), Ok(()));
+    assert_eq!(replay.frame(ack(pair, depth).as_bytes()), Ok(()));
     let mut truth = Truth::default();
     let mut index = 0;
     while index < frames.len() {

@@ -102,6 +102,9 @@ struct Entry {
 const TEXT_LEN_MAX: usize = SUMMED * Digits::LEN_MAX;
 /// Forgotten entries that are kept until they are dropped at once.
 const FORGOTTEN_MAX: usize = 256;
+/// Levels that there is room for from the start: more than the deepest book and a frame have, so that
+/// nothing is allocated while it lives.
+const ROOM: usize = DEPTH_MAX + 64;
 /// Slots never run out: a frame adds fewer levels than this before the side is truncated.
 const SLOTS_MAX: usize = DEPTH_MAX + LEVELS_MAX;
 const _: () = assert!(SLOTS_MAX <= u16::MAX as usize);
@@ -110,10 +113,10 @@ impl Half {
     fn new(side: Side) -> Self {
         Self {
             side,
-            entries: Vec::new(),
+            entries: Vec::with_capacity(ROOM + FORGOTTEN_MAX),
             start: 0,
-            printed: Vec::new(),
-            free: Vec::new(),
+            printed: Vec::with_capacity(ROOM),
+            free: Vec::with_capacity(ROOM),
             is_changed: true,
             text: [0; TEXT_LEN_MAX],
             text_len: 0,
