@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_local;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use crate::model::instrument::VenueId;
@@ -57,6 +57,9 @@ impl FeedSettings {
     /// The first wait after a connection ended; it doubles up to the last one.
     const BACK_OFF_MS_MIN: u64 = 100;
     const BACK_OFF_MS_MAX: u64 = 10_000;
+    /// A connection that lasted so long begins its waits anew; one that a venue refuses as soon as it
+    /// has heard what is wanted does not, for venues count attempts.
+    const STEADY_AFTER: Duration = Duration::from_secs(1);
 }
 
 /// Holds a feed open; the connection ends with the last handle.
@@ -126,8 +129,12 @@ impl FeedTask {
         while !self.outbox.is_closed() {
             match self.connect().await {
                 Ok((socket, behind)) => {
-                    back_off_ms = FeedSettings::BACK_OFF_MS_MIN;
-                    match self.carry(socket, &behind).await {
+                    let began = Instant::now();
+                    let end = self.carry(socket, &behind).await;
+                    if began.elapsed() >= FeedSettings::STEADY_AFTER {
+                        back_off_ms = FeedSettings::BACK_OFF_MS_MIN;
+                    }
+                    match end {
                         End::Dropped => return,
                         End::Because(why) => self.sink.feed_down(self.settings.venue, why),
                     }

@@ -21,6 +21,8 @@ fn every_example_parses_without_a_warning() {
         "yobit.toml",
         "kraken.toml",
         "coinbase.toml",
+        "bitstamp.toml",
+        "binance.toml",
     ] {
         let loaded = load(&example(name));
         assert_eq!(loaded.warnings, [], "{name}");
