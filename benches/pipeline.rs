@@ -135,6 +135,7 @@ fn main() {
     leader.hand(Input::StoreFailed { why });
     assert_eq!(fire.waited, 0, "a fire waited for a commit");
     assert_eq!(slow.waited, u64::from(counts.slow), "one commit arms");
+    assert_eq!(quiet.allocations, 0, "a steady frame allocates nothing");
 
     let mut table = Table::default();
     table.case("quiet_frame", &quiet);
