@@ -125,11 +125,10 @@ fn stream(file: &Path, dialect: &'static dyn Dialect, kind: Kind) -> Option<Stre
     // Whatever is needed to begin has come by half of the stream, or it is not used.
     let middle = pieces.len() / 2;
     let (before, behind) = pieces.split_at(middle);
-    let behind: Vec<Piece> = behind
-        .iter()
-        .filter(|piece| is_book(piece))
-        .cloned()
-        .collect();
+    // Frames of one connection are numbered together: those of other kinds belong to them.
+    let is_steady =
+        |piece: &&Piece| piece.document_of.is_none() && (kind == Kind::Advanced || is_book(piece));
+    let behind: Vec<Piece> = behind.iter().filter(is_steady).cloned().collect();
     let mut stream = Stream {
         name: dialect.name().to_owned(),
         kind,
