@@ -7,7 +7,7 @@ use crate::cli::home::Home;
 use crate::cli::screen::{self, Format};
 use crate::cli::{node, peer};
 use crate::node::command::Request;
-use crate::node::report::{BookState, Status, VenueStatus};
+use crate::node::report::{BookState, FeedStatus, Status, VenueStatus};
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -56,6 +56,8 @@ fn show(status: &Status) -> Result<(), CliError> {
     screen::line("")?;
     show_venues(&status.venues)?;
     screen::line("")?;
+    show_feeds(&status.feeds)?;
+    screen::line("")?;
     peer::show(&status.peers)?;
     screen::line("")?;
     show_reasons(
@@ -102,6 +104,24 @@ fn show_venues(venues: &[VenueStatus]) -> Result<(), CliError> {
         "venue", "pair", "book", "sequence", "age_ms", "lag_ms", "bid", "ask",
     ];
     screen::table(head, &rows, "no venue")
+}
+
+fn show_feeds(feeds: &[FeedStatus]) -> Result<(), CliError> {
+    let rows: Vec<[String; 6]> = feeds
+        .iter()
+        .map(|feed| {
+            [
+                feed.name.clone(),
+                feed.frames.to_string(),
+                feed.refused_frames.to_string(),
+                feed.by_template.to_string(),
+                feed.by_tolerant.to_string(),
+                feed.by_slow.to_string(),
+            ]
+        })
+        .collect();
+    let head = ["feed", "frames", "refused", "template", "tolerant", "slow"];
+    screen::table(head, &rows, "no feed")
 }
 
 fn state_word(state: BookState) -> &'static str {

@@ -50,6 +50,16 @@ impl Sides<'_> {
     }
 }
 
+/// Returns true where none of the caps takes anything from an opportunity: to walk again would find
+/// the same. What is spent is rounded up level by level, so near the cap it is walked.
+fn is_within(whole: &Opportunity, caps: &Caps) -> bool {
+    let spent = whole.cost.saturating_add(Quantity(whole.cost.0 / 1_024));
+    whole.quantity <= caps.quantity_max
+        && spent < caps.spend_max
+        && whole.buy_limit <= caps.buy_worst
+        && whole.sell_limit >= caps.sell_worst
+}
+
 /// A leg that is about to be fired.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
@@ -214,11 +224,13 @@ impl Node {
             sell_worst: selling.worst_price,
             ..*caps
         };
-        let found = {
+        let found = if is_within(whole, &capped) {
+            *whole
+        } else {
             let sides = self.sides(buy, sell, now).ok_or("book_not_live")?;
-            sides.walk(&capped)
+            let found = sides.walk(&capped);
+            found.map_err(|why| self.why_nothing(why, &buying, &selling, exposure))?
         };
-        let found = found.map_err(|why| self.why_nothing(why, &buying, &selling, exposure))?;
         let quantity = self.fit(&found, &buying, &selling)?;
         self.would_pass(&found, &[buying, selling], now)?;
         Ok((found, quantity, buying, selling))

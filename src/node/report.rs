@@ -28,6 +28,8 @@ pub struct Status {
     pub booted: u64,
     pub uptime_ms: u64,
     pub venues: Vec<VenueStatus>,
+    #[serde(default)]
+    pub feeds: Vec<FeedStatus>,
     pub peers: Vec<PeerStatus>,
     /// True once every order of an earlier run is accounted for.
     #[serde(default)]
@@ -70,6 +72,20 @@ pub struct VenueStatus {
     pub engine_lag_ms: u64,
     pub best_bid: Option<String>,
     pub best_ask: Option<String>,
+}
+
+/// What the feed of an own venue has brought in [`Status`], and how its frames were read: one that
+/// is not read by its template costs several times as much.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedStatus {
+    pub name: String,
+    pub frames: u64,
+    pub refused_frames: u64,
+    pub by_template: u64,
+    /// In another order or spacing than the exchange is known for.
+    pub by_tolerant: u64,
+    /// By the reader of last resort, which also reads whatever is no book.
+    pub by_slow: u64,
 }
 
 /// Whether a book may be traded on, and if not, why.

@@ -7,16 +7,16 @@ use crate::config::checked::Trading;
 use crate::execution::plan::Plan;
 use crate::model::grammar::MatchLine;
 use crate::model::ids::{NodeId, OfferId, OwnerId};
-use crate::model::instrument::{Location, Market};
+use crate::model::instrument::{Location, Market, VenueId};
 use crate::model::market::Side;
 use crate::model::number::{Price, Quantity};
 use crate::model::offer::{Ask, Line, Part};
 use crate::model::time::{Span, Time};
 use crate::node::report::{
-    Balance, Balances, BookState, Candidate, Counts, Explain, Leg, Legs, Limit, Limits, Match,
-    Offer, Offers, PeerStatus, Peers, Quote, QuoteAnswer, SCHEMA, Status, VenueStatus,
+    Balance, Balances, BookState, Candidate, Counts, Explain, FeedStatus, Leg, Legs, Limit, Limits,
+    Match, Offer, Offers, PeerStatus, Peers, Quote, QuoteAnswer, SCHEMA, Status, VenueStatus,
 };
-use crate::node::{Node, PeerState, Phase};
+use crate::node::{Node, PeerState, Phase, VenueState};
 use crate::offer::gather::Answered;
 use crate::offer::origin::{OriginState, OwnOffer};
 use crate::risk::Switch;
@@ -44,6 +44,7 @@ impl Node {
                 .keys()
                 .filter_map(|market| self.venue_status(*market, now))
                 .collect(),
+            feeds: self.venues.iter().map(feed_status).collect(),
             peers: self
                 .peers
                 .values()
@@ -342,4 +343,16 @@ fn by_word(counts: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
         .iter()
         .map(|(word, count)| ((*word).to_owned(), *count))
         .collect()
+}
+
+fn feed_status((id, venue): (&VenueId, &VenueState)) -> FeedStatus {
+    let read = venue.feed.read_counts();
+    FeedStatus {
+        name: id.to_string(),
+        frames: venue.frames,
+        refused_frames: venue.refused_frames,
+        by_template: read.template,
+        by_tolerant: read.tolerant,
+        by_slow: read.slow,
+    }
 }

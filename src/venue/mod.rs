@@ -32,7 +32,6 @@ pub mod serving;
 pub mod simulated;
 pub mod socketio;
 pub mod stamp;
-pub mod symbols;
 pub mod walk;
 pub mod websocket;
 

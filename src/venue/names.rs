@@ -1,5 +1,7 @@
 //! Markets by the names that an exchange gives them, found in the bytes of a frame.
 
+use crate::venue::scan::Scan;
+
 /// The names of one feed's markets, in the order of the markets.
 #[derive(Clone, Debug)]
 pub struct Names {
@@ -77,6 +79,14 @@ impl Names {
             }
         }
         None
+    }
+
+    /// Reads a name and the byte that ends it; returns its market.
+    #[inline]
+    pub fn take(&mut self, scan: &mut Scan<'_>) -> Option<usize> {
+        let (index, rest) = self.find(scan.rest())?;
+        *scan = Scan::new(rest);
+        Some(index)
     }
 
     /// Returns the market with exactly this name.

@@ -17,6 +17,7 @@ use crate::model::market::{BookUpdate, Level, Side, UpdateKind};
 use crate::model::time::{Span, Time};
 use crate::venue::btce::shape::{Depth, DepthChange, Envelope, Frame, Row, StreamError, level_of};
 use crate::venue::btce::style::{Style, pair_name};
+use crate::venue::scan::ReadCounts;
 use crate::venue::{Ask, DecodeError, Feed, Framing, Heard, Setup, Ticket};
 
 /// Decodes the documents and the stream of one exchange.
@@ -30,6 +31,8 @@ pub struct BtceFeed {
     ping_at: Time,
     bids: Vec<Level>,
     asks: Vec<Level>,
+    /// Frames of the stream that were read.
+    read: u64,
 }
 
 #[derive(Debug)]
@@ -78,6 +81,7 @@ impl BtceFeed {
             ping_at: Time::MAX,
             bids: Vec::new(),
             asks: Vec::new(),
+            read: 0,
         }
     }
 
@@ -318,8 +322,17 @@ impl Feed for BtceFeed {
         if frame.len() > Self::DOCUMENT_BYTES_MAX {
             return Err(malformed("too long"));
         }
+        self.read += 1;
         let frame: Frame<'_> = read(frame)?;
         self.handle_event(&frame, now, heard)
+    }
+
+    /// Every frame is read by serde.
+    fn read_counts(&self) -> ReadCounts {
+        ReadCounts {
+            slow: self.read,
+            ..ReadCounts::default()
+        }
     }
 
     fn decode_reply(

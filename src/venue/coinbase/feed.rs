@@ -16,9 +16,9 @@ use crate::venue::coinbase::shape::{self, ExchangeFrame, Fault, Frame};
 use crate::venue::coinbase::template;
 use crate::venue::coinbase::tolerant::{self, Said};
 use crate::venue::coinbase::top::Top;
+use crate::venue::names::Names;
 use crate::venue::scan::ReadCounts;
 use crate::venue::stamp::Stamps;
-use crate::venue::symbols::Symbols;
 use crate::venue::{Ask, DecodeError, Feed, Heard, Setup};
 
 /// Which of the two feeds is spoken.
@@ -35,7 +35,7 @@ pub enum Dialogue {
 pub struct CoinbaseFeed {
     dialogue: Dialogue,
     markets: Vec<Watched>,
-    symbols: Symbols,
+    symbols: Names,
     stamps: Stamps,
     events: Events,
     counts: ReadCounts,
@@ -107,7 +107,7 @@ impl CoinbaseFeed {
         Self {
             dialogue,
             markets: setup.pairs.iter().map(watched).collect(),
-            symbols: Symbols::new(setup.pairs.iter().map(product)),
+            symbols: Names::new(setup.pairs.iter().map(product), b'"'),
             stamps: Stamps::default(),
             events: Events::default(),
             counts: ReadCounts::default(),

@@ -12,8 +12,8 @@ use crate::model::time::Time;
 use crate::venue::coinbase::event::{Events, Head};
 use crate::venue::coinbase::tolerant::Said;
 use crate::venue::literal::{Excess, Literal};
+use crate::venue::names::Names;
 use crate::venue::stamp::rfc3339;
-use crate::venue::symbols::Symbols;
 
 /// Any frame of Advanced Trade.
 #[derive(Debug, Deserialize)]
@@ -114,7 +114,7 @@ pub enum Fault {
 /// See [`Fault`].
 pub fn read_advanced(
     frame: &Frame<'_>,
-    symbols: &Symbols,
+    symbols: &Names,
     events: &mut Events,
 ) -> Result<Said, Fault> {
     events.clear();
@@ -133,7 +133,7 @@ pub fn read_advanced(
     let list: Vec<BookEvent<'_>> =
         serde_json::from_str(text).map_err(|_| Fault::Malformed("events"))?;
     for event in &list {
-        let market = symbols.place_of(event.product_id.as_bytes());
+        let market = symbols.find_name(event.product_id.as_bytes());
         for update in &event.updates {
             let side = match update.side.as_ref() {
                 "bid" => Side::Bid,
@@ -167,12 +167,12 @@ pub fn read_advanced(
 /// See [`Fault`].
 pub fn read_exchange(
     frame: &ExchangeFrame<'_>,
-    symbols: &Symbols,
+    symbols: &Names,
     events: &mut Events,
 ) -> Result<Said, Fault> {
     events.clear();
     let product = frame.product_id.as_deref();
-    let market = product.and_then(|product| symbols.place_of(product.as_bytes()));
+    let market = product.and_then(|product| symbols.find_name(product.as_bytes()));
     let is_snapshot = match frame.kind.as_ref() {
         "snapshot" => true,
         "l2update" => false,

@@ -2,15 +2,15 @@
 
 use crate::model::market::{Level, Side};
 use crate::venue::coinbase::event::{Events, Head};
+use crate::venue::names::Names;
 use crate::venue::scan::Scan;
 use crate::venue::stamp::Stamps;
-use crate::venue::symbols::Symbols;
 
 /// Reads a frame of `l2_data` with one event of a configured market.
 #[inline]
 pub fn read_advanced(
     frame: &[u8],
-    symbols: &mut Symbols,
+    symbols: &mut Names,
     stamps: &mut Stamps,
     events: &mut Events,
 ) -> Option<Head> {
@@ -75,7 +75,7 @@ fn updates(scan: &mut Scan<'_>, stamps: &mut Stamps, events: &mut Events) -> Opt
 #[inline]
 pub fn read_exchange(
     frame: &[u8],
-    symbols: &mut Symbols,
+    symbols: &mut Names,
     stamps: &mut Stamps,
     events: &mut Events,
 ) -> Option<Head> {

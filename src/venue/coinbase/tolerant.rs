@@ -3,9 +3,9 @@
 use crate::model::market::{Level, Side};
 use crate::model::number::Price;
 use crate::venue::coinbase::event::{Events, Head};
+use crate::venue::names::Names;
 use crate::venue::scan::Scan;
 use crate::venue::stamp::rfc3339;
-use crate::venue::symbols::Symbols;
 use crate::venue::walk::Walk;
 
 /// What a frame is.
@@ -30,7 +30,7 @@ pub enum Said {
 }
 
 /// Reads a frame of Advanced Trade of any channel; leaves refusals and what it cannot read to others.
-pub fn read_advanced(frame: &[u8], symbols: &Symbols, events: &mut Events) -> Option<Said> {
+pub fn read_advanced(frame: &[u8], symbols: &Names, events: &mut Events) -> Option<Said> {
     events.clear();
     let (mut channel, mut number, mut at, mut at_events) = (None, None, None, None);
     let mut is_read = false;
@@ -65,7 +65,7 @@ pub fn read_advanced(frame: &[u8], symbols: &Symbols, events: &mut Events) -> Op
     Some(Said::Book(head))
 }
 
-fn event(walk: &mut Walk<'_>, symbols: &Symbols, events: &mut Events) -> Option<()> {
+fn event(walk: &mut Walk<'_>, symbols: &Names, events: &mut Events) -> Option<()> {
     let (mut kind, mut product, mut updates) = (None, None, None);
     walk.object(|walk, name| match name {
         b"type" => once(&mut kind, is_snapshot(walk.text()?)?),
@@ -74,7 +74,7 @@ fn event(walk: &mut Walk<'_>, symbols: &Symbols, events: &mut Events) -> Option<
         _ => walk.skip(),
     })?;
     updates?;
-    events.end(symbols.place_of(product?), kind?)
+    events.end(symbols.find_name(product?), kind?)
 }
 
 fn update(walk: &mut Walk<'_>, events: &mut Events) -> Option<()> {
@@ -103,7 +103,7 @@ fn is_snapshot(kind: &[u8]) -> Option<bool> {
 }
 
 /// Reads a frame of the Exchange of any type; leaves refusals and what it cannot read to others.
-pub fn read_exchange(frame: &[u8], symbols: &Symbols, events: &mut Events) -> Option<Said> {
+pub fn read_exchange(frame: &[u8], symbols: &Names, events: &mut Events) -> Option<Said> {
     events.clear();
     let (mut kind, mut product, mut at) = (None, None, None);
     let (mut bid, mut ask) = (None, None);
@@ -121,7 +121,7 @@ pub fn read_exchange(frame: &[u8], symbols: &Symbols, events: &mut Events) -> Op
         _ => walk.skip(),
     })?;
     walk.end()?;
-    let market = product.and_then(|product| symbols.place_of(product));
+    let market = product.and_then(|product| symbols.find_name(product));
     let has = (bids.is_some(), asks.is_some(), changes.is_some());
     let is_snapshot = match (kind?, has) {
         (b"snapshot", (true, true, false)) => true,
@@ -201,8 +201,10 @@ mod tests {
 
     /// What each reader makes of a frame: template, tolerant, serde.
     fn readings(frame: &[u8], is_advanced: bool) -> [Reading; 3] {
-        let mut symbols =
-            Symbols::new(["ETH-USD", "BTC-USD"].iter().map(|text| (*text).to_owned()));
+        let mut symbols = Names::new(
+            ["ETH-USD", "BTC-USD"].iter().map(|text| (*text).to_owned()),
+            b'"',
+        );
         let mut stamps = Stamps::default();
         let mut events = [(); 3].map(|()| Events::default());
         let [one, two, three] = &mut events;

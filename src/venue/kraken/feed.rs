@@ -16,16 +16,16 @@ use crate::venue::kraken::shape::{Fault, Frame, Subscribed, read_book};
 use crate::venue::kraken::template::{self, HEARTBEAT};
 use crate::venue::kraken::tolerant;
 use crate::venue::kraken::version1::{self, Said};
+use crate::venue::names::Names;
 use crate::venue::scan::ReadCounts;
 use crate::venue::stamp::Stamps;
-use crate::venue::symbols::Symbols;
 use crate::venue::{Ask, DecodeError, Feed, Heard, Setup};
 
 /// Decodes the stream of one Kraken.
 #[derive(Debug)]
 pub struct KrakenFeed {
     markets: Vec<Watched>,
-    symbols: Symbols,
+    symbols: Names,
     stamps: Stamps,
     sides: Sides,
     bids: Vec<Level>,
@@ -88,7 +88,7 @@ impl KrakenFeed {
         };
         Self {
             markets: setup.pairs.iter().map(watched).collect(),
-            symbols: Symbols::new(setup.pairs.iter().map(Pair::to_string)),
+            symbols: Names::new(setup.pairs.iter().map(Pair::to_string), b'"'),
             stamps: Stamps::default(),
             sides: Sides::default(),
             bids: Vec::new(),
@@ -200,7 +200,7 @@ impl KrakenFeed {
             let why = frame.error.as_deref().unwrap_or_default();
             // Whatever else it is, such as a subscription that still stands, may pass.
             if why.contains("not supported")
-                && let Some(market) = self.symbols.place_of(symbol.as_bytes())
+                && let Some(market) = self.symbols.find_name(symbol.as_bytes())
                 && let Some(watched) = self.markets.get_mut(market)
             {
                 watched.state = State::Refused;
@@ -210,7 +210,7 @@ impl KrakenFeed {
         let result = frame.result.map_or("{}", |result| result.get());
         let subscribed: Subscribed<'_> = serde_json::from_str(result).unwrap_or_default();
         let symbol = subscribed.symbol.as_deref().unwrap_or_default();
-        if let Some(market) = self.symbols.place_of(symbol.as_bytes())
+        if let Some(market) = self.symbols.find_name(symbol.as_bytes())
             && let Some(levels) = subscribed.depth
         {
             self.set_levels(market, levels);

@@ -12,9 +12,9 @@ use crate::venue::kraken::change::{
     Change, Digits, Head, LEVELS_MAX, Printed, Sides, printed, push_change,
 };
 use crate::venue::literal::{Excess, Literal, countable, units_of};
+use crate::venue::names::Names;
 use crate::venue::scan::Decimal;
 use crate::venue::stamp::rfc3339;
-use crate::venue::symbols::Symbols;
 
 /// Any frame of v2, and the events of v1.
 #[derive(Debug, Default, Deserialize)]
@@ -122,7 +122,7 @@ pub enum Fault {
 ///
 /// # Errors
 /// See [`Fault`].
-pub fn read_book(frame: &Frame<'_>, symbols: &Symbols, sides: &mut Sides) -> Result<Head, Fault> {
+pub fn read_book(frame: &Frame<'_>, symbols: &Names, sides: &mut Sides) -> Result<Head, Fault> {
     let is_snapshot = match frame.kind.as_deref() {
         Some("snapshot") => true,
         Some("update") => false,
@@ -132,7 +132,7 @@ pub fn read_book(frame: &Frame<'_>, symbols: &Symbols, sides: &mut Sides) -> Res
     let Ok([book]) = serde_json::from_str::<[Book<'_>; 1]>(data) else {
         return Err(Fault::Malformed("book"));
     };
-    let market = symbols.place_of(book.symbol.as_bytes());
+    let market = symbols.find_name(book.symbol.as_bytes());
     let market = market.ok_or(Fault::Unknown)?;
     let checksum = book.checksum.whole();
     let checksum = checksum.and_then(|sum| u32::try_from(sum).ok());

@@ -1,9 +1,9 @@
 //! Book frames of v2 in the exchange's own spelling, straight from the receive buffer.
 
 use crate::venue::kraken::change::{Change, Head, Sides, printed, push_change};
+use crate::venue::names::Names;
 use crate::venue::scan::Scan;
 use crate::venue::stamp::Stamps;
-use crate::venue::symbols::Symbols;
 
 /// The one frame that comes when nothing else does.
 pub const HEARTBEAT: &[u8] = br#"{"channel":"heartbeat"}"#;
@@ -12,7 +12,7 @@ pub const HEARTBEAT: &[u8] = br#"{"channel":"heartbeat"}"#;
 #[inline]
 pub fn read(
     frame: &[u8],
-    symbols: &mut Symbols,
+    symbols: &mut Names,
     stamps: &mut Stamps,
     sides: &mut Sides,
 ) -> Option<Head> {

@@ -1,12 +1,12 @@
 //! Book frames of v2 whose fields come in any order and spacing.
 
 use crate::venue::kraken::change::{Change, Head, Sides, printed, push_change};
+use crate::venue::names::Names;
 use crate::venue::stamp::rfc3339;
-use crate::venue::symbols::Symbols;
 use crate::venue::walk::Walk;
 
 /// Reads a snapshot or an update of one configured market into `sides`; leaves all else to others.
-pub fn read(frame: &[u8], symbols: &Symbols, sides: &mut Sides) -> Option<Head> {
+pub fn read(frame: &[u8], symbols: &Names, sides: &mut Sides) -> Option<Head> {
     sides.clear();
     let (mut channel, mut kind, mut head) = (None, None, None);
     let mut walk = Walk::new(frame);
@@ -32,11 +32,11 @@ pub fn read(frame: &[u8], symbols: &Symbols, sides: &mut Sides) -> Option<Head> 
     })
 }
 
-fn book(walk: &mut Walk<'_>, symbols: &Symbols, sides: &mut Sides) -> Option<Head> {
+fn book(walk: &mut Walk<'_>, symbols: &Names, sides: &mut Sides) -> Option<Head> {
     let (mut market, mut bids, mut asks) = (None, None, None);
     let (mut checksum, mut at) = (None, None);
     walk.object(|walk, name| match name {
-        b"symbol" => once(&mut market, symbols.place_of(walk.text()?)?),
+        b"symbol" => once(&mut market, symbols.find_name(walk.text()?)?),
         b"bids" => once(&mut bids, levels(walk, &mut sides.bids)?),
         b"asks" => once(&mut asks, levels(walk, &mut sides.asks)?),
         b"checksum" => once(&mut checksum, u32::try_from(walk.whole()?).ok()?),
@@ -90,8 +90,10 @@ mod tests {
 
     /// What each reader makes of a frame: template, tolerant, serde.
     fn readings(frame: &[u8]) -> [Option<(Head, Sides)>; 3] {
-        let mut symbols =
-            Symbols::new(["ETH/USD", "BTC/USD"].iter().map(|text| (*text).to_owned()));
+        let mut symbols = Names::new(
+            ["ETH/USD", "BTC/USD"].iter().map(|text| (*text).to_owned()),
+            b'"',
+        );
         let mut sides = [(); 3].map(|()| Sides::default());
         let [one, two, three] = &mut sides;
         let frame_of: Result<Frame<'_>, _> = serde_json::from_slice(frame);

@@ -15,7 +15,7 @@ use crate::model::time::Time;
 use crate::venue::kraken::change::{Change, DEPTH_MAX, Head, Sides};
 use crate::venue::kraken::shape::{Fault, push_level};
 use crate::venue::literal::{Excess, Literal, units_of};
-use crate::venue::symbols::Symbols;
+use crate::venue::names::Names;
 
 /// One or two of these make a book frame.
 #[derive(Debug, Default, Deserialize)]
@@ -48,7 +48,7 @@ pub(super) enum Said {
 ///
 /// # Errors
 /// See [`Fault`].
-pub(super) fn read(frame: &[u8], symbols: &Symbols, sides: &mut Sides) -> Result<Said, Fault> {
+pub(super) fn read(frame: &[u8], symbols: &Names, sides: &mut Sides) -> Result<Said, Fault> {
     let items: Vec<&RawValue> =
         serde_json::from_slice(frame).map_err(|_| Fault::Malformed("json"))?;
     let [_, parts @ .., channel, pair] = items.as_slice() else {
@@ -64,7 +64,7 @@ pub(super) fn read(frame: &[u8], symbols: &Symbols, sides: &mut Sides) -> Result
     if depth > DEPTH_MAX {
         return Err(Fault::Malformed("depth"));
     }
-    let market = symbols.place_of(symbol_of(&pair).as_bytes());
+    let market = symbols.find_name(symbol_of(&pair).as_bytes());
     let market = market.ok_or(Fault::Unknown)?;
     let mut head = Head {
         market,

@@ -26,6 +26,7 @@ use crate::venue::literal::Excess;
 use crate::venue::mtgox::mirror::{Changed, Mirror};
 use crate::venue::mtgox::money::decimals;
 use crate::venue::mtgox::shape::{Depth, DepthRow, Envelope, Frame, Lag, Ticker, TradeRow};
+use crate::venue::scan::ReadCounts;
 use crate::venue::socketio::{self, Packet};
 use crate::venue::{Ask, DecodeError, Feed, Framing, Heard, Setup, Ticket};
 
@@ -49,6 +50,8 @@ pub struct MtgoxFeed {
     /// When whole books were asked for, within the last hour.
     full_asked: VecDeque<Time>,
     is_budgeted: bool,
+    /// Frames of the stream that were read.
+    read: u64,
 }
 
 /// One market and what is known of its book.
@@ -139,6 +142,7 @@ impl MtgoxFeed {
             markets: setup.pairs.iter().map(market).collect(),
             framing: setup.framing,
             is_open: false,
+            read: 0,
             frames: VecDeque::new(),
             engine_lag: Span::ZERO,
             lag_heard: Time::ZERO,
@@ -556,9 +560,18 @@ impl Feed for MtgoxFeed {
                 what: "too long",
             });
         }
+        self.read += 1;
         match self.framing {
             Framing::SocketIo => self.handle_packet(frame, now, heard),
             Framing::Plain | Framing::Polled => self.handle_message(frame, now, heard),
+        }
+    }
+
+    /// Every frame is read by serde.
+    fn read_counts(&self) -> ReadCounts {
+        ReadCounts {
+            slow: self.read,
+            ..ReadCounts::default()
         }
     }
 
