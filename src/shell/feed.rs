@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::model::instrument::VenueId;
 use crate::model::random::Random;
@@ -138,6 +138,10 @@ impl FeedTask {
                         End::Dropped => return,
                         End::Because(why) => self.sink.feed_down(self.settings.venue, why),
                     }
+                }
+                // Once is enough for whoever reads along; the state stands in `status`.
+                Err(why) if back_off_ms == FeedSettings::BACK_OFF_MS_MIN => {
+                    warn!(venue = %self.settings.venue, %why, "no feed; trying again");
                 }
                 Err(why) => debug!(venue = %self.settings.venue, %why, "no feed"),
             }
