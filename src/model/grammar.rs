@@ -75,16 +75,16 @@ impl Line {
     pub fn parse(text: &[u8]) -> Result<Self, GrammarError> {
         let mut cursor = Cursor::new(text)?;
         let (quantity, give) = cursor.amount_and_currency()?;
-        cursor.expect(b'@', GrammarFault::At)?;
+        cursor.take_byte(b'@', GrammarFault::At)?;
         let price = cursor.price_if_any()?;
         let want = cursor.wanted(give)?;
-        cursor.expect(b':', GrammarFault::Colon)?;
+        cursor.take_byte(b':', GrammarFault::Colon)?;
         let asking = match price {
             Some(price) => Asking::AtLeast(price),
             None => {
-                cursor.expect(b'B', GrammarFault::BestOffer)?;
-                cursor.expect(b'O', GrammarFault::BestOffer)?;
-                cursor.expect(b':', GrammarFault::Colon)?;
+                cursor.take_byte(b'B', GrammarFault::BestOffer)?;
+                cursor.take_byte(b'O', GrammarFault::BestOffer)?;
+                cursor.take_byte(b':', GrammarFault::Colon)?;
                 Asking::Best
             }
         };
@@ -97,7 +97,7 @@ impl Line {
             if cursor.at == text.len() {
                 break;
             }
-            cursor.expect(b'|', GrammarFault::Trailing)?;
+            cursor.take_byte(b'|', GrammarFault::Trailing)?;
         }
         Ok(Self {
             quantity,
@@ -117,13 +117,13 @@ impl MatchLine {
     pub fn parse(text: &[u8]) -> Result<Self, GrammarError> {
         let mut cursor = Cursor::new(text)?;
         let (quantity, give) = cursor.amount_and_currency()?;
-        cursor.expect(b'@', GrammarFault::At)?;
+        cursor.take_byte(b'@', GrammarFault::At)?;
         let column = cursor.at;
         let price = cursor
             .price_if_any()?
             .ok_or_else(|| cursor.fault_at(column, GrammarFault::Amount))?;
         let want = cursor.wanted(give)?;
-        cursor.expect(b':', GrammarFault::Colon)?;
+        cursor.take_byte(b':', GrammarFault::Colon)?;
         let method = cursor.method()?;
         if cursor.at != text.len() {
             return Err(cursor.fault(GrammarFault::Trailing));
@@ -204,7 +204,7 @@ impl<'a> Cursor<'a> {
         taken
     }
 
-    fn expect(&mut self, byte: u8, reason: GrammarFault) -> Result<(), GrammarError> {
+    fn take_byte(&mut self, byte: u8, reason: GrammarFault) -> Result<(), GrammarError> {
         if self.text.get(self.at) != Some(&byte) {
             return Err(self.fault(reason));
         }

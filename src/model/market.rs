@@ -70,6 +70,35 @@ pub struct BookUpdate<'a> {
     pub engine_lag: Span,
 }
 
+impl<'a> BookUpdate<'a> {
+    /// Makes an update of a venue that says nothing of its engine; levels of bids and of asks.
+    pub fn new(
+        market: Market,
+        kind: UpdateKind,
+        sequence: u64,
+        [bids, asks]: [&'a [Level]; 2],
+        venue_time: Time,
+    ) -> Self {
+        Self {
+            market,
+            kind,
+            sequence,
+            bids,
+            asks,
+            venue_time,
+            engine_lag: Span::ZERO,
+        }
+    }
+
+    /// Makes an update that does not follow on any other: whoever keeps the book sees that one is
+    /// missing. The next sequence is two above `sequence`.
+    pub fn gap(market: Market, sequence: u64, venue_time: Time) -> Self {
+        let previous = sequence + 1;
+        let kind = UpdateKind::Delta { previous };
+        Self::new(market, kind, sequence + 2, [&[], &[]], venue_time)
+    }
+}
+
 /// What a venue demands of an order and takes for it. A versioned fact of the venue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {

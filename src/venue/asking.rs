@@ -1,7 +1,7 @@
 //! When the document of a market's book is asked for, and whether its answer still counts.
 
 use crate::model::time::{Span, Time};
-use crate::venue::Ticket;
+use crate::venue::{Ask, Ticket};
 
 /// One market's questions: at most one is open at a time.
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +49,23 @@ impl Asking {
         self.ask_at = Time::MAX;
     }
 
+    /// Asks for the document when it is time, with a ticket of its own.
+    pub fn ask_due(
+        &mut self,
+        target: &str,
+        next_ticket: &mut u16,
+        now: Time,
+        ask: &mut dyn FnMut(Ask<'_>),
+    ) {
+        let ticket = Ticket(*next_ticket);
+        if self.is_due(ticket, now) {
+            *next_ticket = next_ticket.wrapping_add(1);
+            ask(Ask::Get { ticket, target });
+        }
+    }
+
     /// Returns true once, when it is time to ask with this ticket.
-    pub fn is_due(&mut self, ticket: Ticket, now: Time) -> bool {
+    fn is_due(&mut self, ticket: Ticket, now: Time) -> bool {
         if self.open.is_some_and(|(_, at)| now >= at + Self::PATIENCE) {
             self.want(now);
         }

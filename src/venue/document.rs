@@ -126,11 +126,10 @@ pub fn items_of(text: &str) -> Option<Vec<&RawValue>> {
 ///
 /// # Errors
 /// Where and why it is not of that type.
-pub fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DecodeError> {
-    serde_json::from_str(text).map_err(|error| DecodeError::Malformed {
-        at: error.column(),
-        what: "json",
-    })
+pub fn read<'a, T: Deserialize<'a>>(
+    text: &'a (impl AsRef<[u8]> + ?Sized),
+) -> Result<T, DecodeError> {
+    Ok(serde_json::from_slice(text.as_ref())?)
 }
 
 /// Returns true for whole JSON of whatever shape.

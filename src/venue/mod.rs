@@ -21,8 +21,6 @@ pub mod http;
 pub mod kraken;
 pub mod literal;
 pub mod mtgox;
-#[cfg(test)]
-mod mutation;
 pub mod names;
 pub mod recognise;
 pub mod registry;
@@ -32,6 +30,9 @@ pub mod serving;
 pub mod simulated;
 pub mod socketio;
 pub mod stamp;
+pub mod subscriptions;
+#[cfg(test)]
+mod trial;
 pub mod walk;
 pub mod websocket;
 
@@ -235,6 +236,22 @@ pub enum DecodeError {
     /// The venue refuses to serve; reconnect with back-off.
     #[error("the venue refused: {what}")]
     Refused { what: &'static str },
+}
+
+impl DecodeError {
+    /// What is wrong is no matter of one byte.
+    pub const fn malformed(what: &'static str) -> Self {
+        Self::Malformed { at: 0, what }
+    }
+}
+
+impl From<serde_json::Error> for DecodeError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Malformed {
+            at: error.column(),
+            what: "json",
+        }
+    }
 }
 
 /// The trading half of an adapter: writes whole HTTP/1.1 requests, reads replies.

@@ -18,6 +18,32 @@ pub struct ReadCounts {
     pub slow: u64,
 }
 
+impl ReadCounts {
+    /// Reads by the fastest that can, and counts which it was.
+    ///
+    /// # Errors
+    /// What the last of them finds wrong.
+    pub fn read<S, T, E>(
+        &mut self,
+        into: &mut S,
+        template: impl FnOnce(&mut S) -> Option<T>,
+        tolerant: impl FnOnce(&mut S) -> Option<T>,
+        slow: impl FnOnce(&mut S) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if let Some(read) = template(into) {
+            self.template += 1;
+            return Ok(read);
+        }
+        if let Some(read) = tolerant(into) {
+            self.tolerant += 1;
+            return Ok(read);
+        }
+        let read = slow(into)?;
+        self.slow += 1;
+        Ok(read)
+    }
+}
+
 /// What is left to read of one frame.
 ///
 /// Every step returns `None` where the text is not what the template says; the frame then is to be

@@ -21,7 +21,7 @@ use crate::model::instrument::{Market, Pair};
 use crate::model::market::{BookUpdate, UpdateKind};
 use crate::model::time::{Span, Time};
 use crate::venue::asking::Asking;
-use crate::venue::binance::shape::{self, malformed};
+use crate::venue::binance::shape::{self};
 use crate::venue::binance::{Stated, Symbols, Trading, template, tolerant};
 use crate::venue::held::Held;
 use crate::venue::rows::Sides;
@@ -136,17 +136,13 @@ impl BinanceFeed {
     }
 
     fn read_document(&mut self, body: &[u8]) -> Result<u64, DecodeError> {
-        if let Some(last) = template::document(body, self.trading, &mut self.sides) {
-            self.counts.template += 1;
-            return Ok(last);
-        }
-        if let Some(last) = tolerant::document(body, &mut self.sides) {
-            self.counts.tolerant += 1;
-            return Ok(last);
-        }
-        let last = shape::document(body, &mut self.sides)?;
-        self.counts.slow += 1;
-        Ok(last)
+        let trading = self.trading;
+        self.counts.read(
+            &mut self.sides,
+            |sides| template::document(body, trading, sides),
+            |sides| tolerant::document(body, sides),
+            |sides| shape::document(body, sides),
+        )
     }
 
     fn ask_due(&mut self, now: Time, ask: &mut dyn FnMut(Ask<'_>)) {
@@ -154,13 +150,8 @@ impl BinanceFeed {
             return;
         }
         for watched in &mut self.markets {
-            let ticket = Ticket(self.next_ticket);
-            if !watched.asking.is_due(ticket, now) {
-                continue;
-            }
-            self.next_ticket = self.next_ticket.wrapping_add(1);
-            let target = &watched.target;
-            ask(Ask::Get { ticket, target });
+            let (target, next) = (&watched.target, &mut self.next_ticket);
+            watched.asking.ask_due(target, next, now, ask);
         }
     }
 }
@@ -255,15 +246,14 @@ impl Watched {
         let sequence = stated.last.max(self.seen + 1);
         let previous = stated.previous;
         let kind = UpdateKind::Delta { previous };
-        Heard::Book(BookUpdate {
-            market: self.market,
+        let market = self.market;
+        Heard::Book(BookUpdate::new(
+            market,
             kind,
             sequence,
-            bids: &[],
-            asks: &[],
+            [&[], &[]],
             venue_time,
-            engine_lag: Span::ZERO,
-        })
+        ))
     }
 
     fn told<'a>(
@@ -273,15 +263,14 @@ impl Watched {
         venue_time: Time,
         sides: &'a Sides,
     ) -> Heard<'a> {
-        Heard::Book(BookUpdate {
-            market: self.market,
+        let levels = [sides.bids.as_slice(), sides.asks.as_slice()];
+        Heard::Book(BookUpdate::new(
+            self.market,
             kind,
             sequence,
-            bids: &sides.bids,
-            asks: &sides.asks,
+            levels,
             venue_time,
-            engine_lag: Span::ZERO,
-        })
+        ))
     }
 }
 
@@ -337,7 +326,7 @@ impl Feed for BinanceFeed {
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
         if frame.len() > Self::DOCUMENT_BYTES_MAX {
-            return Err(malformed("too long"));
+            return Err(DecodeError::malformed("too long"));
         }
         let (symbols, sides) = (&mut self.symbols, &mut self.sides);
         let stated = match template::frame(frame, self.trading, symbols, sides) {
@@ -395,7 +384,7 @@ impl Feed for BinanceFeed {
         }
         let last = self.read_document(body)?;
         if !self.sides.make_book(usize::from(Self::DEPTH_LEVELS_MAX)) {
-            return Err(malformed("book"));
+            return Err(DecodeError::malformed("book"));
         }
         let watched = &mut self.markets[index];
         if !watched.handle_whole(last, &mut self.sides, now, heard) {
@@ -417,5 +406,5 @@ fn symbol_of(pair: Pair) -> String {
 
 fn time_of(millis: u64) -> Result<Time, DecodeError> {
     let nanos = millis.checked_mul(Span::MILLI.0).filter(|nanos| *nanos > 0);
-    nanos.map(Time).ok_or(malformed("E"))
+    nanos.map(Time).ok_or(DecodeError::malformed("E"))
 }

@@ -2,9 +2,7 @@
 
 use crate::model::number::Price;
 use crate::venue::DecodeError;
-use crate::venue::binance::shape::{
-    Book, BookTicker, Change, Event, Ticker, Trade, TradeRow, malformed,
-};
+use crate::venue::binance::shape::{Book, BookTicker, Change, Event, Ticker, Trade, TradeRow};
 use crate::venue::document::{Document, Fields, fields_of, items_of, read};
 use crate::venue::literal::{Excess, Literal};
 use crate::venue::rows::Sides;
@@ -14,7 +12,7 @@ use crate::venue::rows::Sides;
 /// # Errors
 /// `Unknown` for what is neither public nor a refusal; else where and why it is not what it seems.
 pub fn read_document(bytes: &[u8]) -> Result<Document, DecodeError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| malformed("not UTF-8"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::malformed("not UTF-8"))?;
     let text = text.trim();
     let Some(fields) = fields_of(text) else {
         let items = items_of(text).ok_or(DecodeError::Unknown)?;
@@ -22,7 +20,7 @@ pub fn read_document(bytes: &[u8]) -> Result<Document, DecodeError> {
         return read_list(text, items.len(), first);
     };
     if let Some(data) = fields.get("data").filter(|_| fields.contains_key("stream")) {
-        let inner = fields_of(data.get()).ok_or(malformed("data"))?;
+        let inner = fields_of(data.get()).ok_or(DecodeError::malformed("data"))?;
         return read_object(data.get(), &inner);
     }
     read_object(text, &fields)
@@ -55,7 +53,7 @@ fn read_object(text: &str, fields: &Fields<'_>) -> Result<Document, DecodeError>
         return Ok(Document::refusal(words.get().trim_matches('"')));
     }
     if let Some(symbols) = fields.get("symbols").filter(|_| has(&["serverTime"])) {
-        let symbols = items_of(symbols.get()).ok_or(malformed("symbols"))?;
+        let symbols = items_of(symbols.get()).ok_or(DecodeError::malformed("symbols"))?;
         return Ok(Document::new("symbols", symbols.len()));
     }
     let small: [(&[&str], &'static str); 5] = [
@@ -100,8 +98,10 @@ fn read_list(text: &str, rows: usize, first: &str) -> Result<Document, DecodeErr
     if has(&["id", "price", "qty", "isBuyerMaker"]) && !has(&["commission"]) {
         for row in read::<Vec<TradeRow<'_>>>(text)? {
             price(&row.price)?;
-            row.quantity.quantity().map_err(|_| malformed("qty"))?;
-            row.id.whole().ok_or(malformed("id"))?;
+            row.quantity
+                .quantity()
+                .map_err(|_| DecodeError::malformed("qty"))?;
+            row.id.whole().ok_or(DecodeError::malformed("id"))?;
         }
         return Ok(Document::new("trades", rows));
     }
@@ -136,9 +136,11 @@ fn read_event(text: &str) -> Result<Document, DecodeError> {
 
 fn read_best(text: &str) -> Result<Document, DecodeError> {
     let best: BookTicker<'_> = read(text)?;
-    best.number.whole().ok_or(malformed("u"))?;
+    best.number.whole().ok_or(DecodeError::malformed("u"))?;
     for quantity in [&best.bid_quantity, &best.ask_quantity] {
-        quantity.quantity().map_err(|_| malformed("quantity"))?;
+        quantity
+            .quantity()
+            .map_err(|_| DecodeError::malformed("quantity"))?;
     }
     let (bid, ask) = (price(&best.bid)?, price(&best.ask)?);
     Ok(Document::new("best bid and ask", 0).with_best(bid, ask))
@@ -146,14 +148,21 @@ fn read_best(text: &str) -> Result<Document, DecodeError> {
 
 fn check(trade: &Trade<'_>) -> Result<(), DecodeError> {
     price(&trade.price)?;
-    trade.quantity.quantity().map_err(|_| malformed("q"))?;
-    trade.traded.whole().map(|_| ()).ok_or(malformed("T"))
+    trade
+        .quantity
+        .quantity()
+        .map_err(|_| DecodeError::malformed("q"))?;
+    trade
+        .traded
+        .whole()
+        .map(|_| ())
+        .ok_or(DecodeError::malformed("T"))
 }
 
 fn price(literal: &Literal<'_>) -> Result<Price, DecodeError> {
     literal
         .price(Excess::Nearest)
-        .map_err(|_| malformed("price"))
+        .map_err(|_| DecodeError::malformed("price"))
 }
 
 #[cfg(test)]

@@ -39,14 +39,16 @@ pub fn frame(
     let change: Change<'_> = read(text)?;
     let market = symbols.symbols.find_name(change.symbol.as_bytes());
     let market = market.ok_or(DecodeError::Unknown)?;
-    let numbers = change.numbers().ok_or(malformed("numbers"))?;
-    let (previous, last) = trading.span(numbers).ok_or(malformed("numbers"))?;
+    let numbers = change.numbers().ok_or(DecodeError::malformed("numbers"))?;
+    let (previous, last) = trading
+        .span(numbers)
+        .ok_or(DecodeError::malformed("numbers"))?;
     change.take(sides)?;
     Ok(Some(Stated {
         market,
         previous,
         last,
-        millis: change.sent.whole().ok_or(malformed("E"))?,
+        millis: change.sent.whole().ok_or(DecodeError::malformed("E"))?,
     }))
 }
 
@@ -58,7 +60,7 @@ pub fn document(body: &[u8], sides: &mut Sides) -> Result<u64, DecodeError> {
     let book: Book<'_> = read(text_of(body)?)?;
     book.take(sides)?;
     let last = book.last_update_id.as_ref().and_then(Literal::whole);
-    last.ok_or(malformed("lastUpdateId"))
+    last.ok_or(DecodeError::malformed("lastUpdateId"))
 }
 
 fn text_of(bytes: &[u8]) -> Result<&str, DecodeError> {
@@ -194,10 +196,6 @@ impl Book<'_> {
 }
 
 fn take(bids: &[Row<'_>], asks: &[Row<'_>], sides: &mut Sides) -> Result<(), DecodeError> {
-    rows::take(Side::Bid, bids, &mut sides.bids).ok_or(malformed("bids"))?;
-    rows::take(Side::Ask, asks, &mut sides.asks).ok_or(malformed("asks"))
-}
-
-pub(super) fn malformed(what: &'static str) -> DecodeError {
-    DecodeError::Malformed { at: 0, what }
+    rows::take(Side::Bid, bids, &mut sides.bids).ok_or(DecodeError::malformed("bids"))?;
+    rows::take(Side::Ask, asks, &mut sides.asks).ok_or(DecodeError::malformed("asks"))
 }

@@ -1,17 +1,15 @@
 //! The feeds of Binance on small frames of our own, and their three readers against each other.
 
-use std::fmt::Debug;
-
 use crate::model::instrument::Market;
 use crate::model::market::UpdateKind;
 use crate::model::random::Random;
-use crate::model::time::{Span, Time};
+use crate::model::time::Span;
 use crate::venue::binance::feed::BinanceFeed;
 use crate::venue::binance::{Stated, Symbols, Trading, shape, template, tolerant};
-use crate::venue::mutation::{damaged, respelled};
 use crate::venue::rows::Sides;
 use crate::venue::scan::ReadCounts;
-use crate::venue::{Ask, DecodeError, Feed, Framing, Heard, Setup, Ticket};
+use crate::venue::trial::{Played, Readings, Told, assert_readers_agree, setup};
+use crate::venue::{DecodeError, Feed};
 
 const SPOT: &str = r#"{"e":"depthUpdate","E":1700000000123,"s":"BTCUSDT","U":101,"u":103,"b":[["99.50000000","1.25000000"],["98.00000000","0.00000000"]],"a":[["101.50000000","2.00000000"]]}"#;
 const FUTURES: &str = r#"{"e":"depthUpdate","E":1700000000123,"T":1700000000120,"s":"BTCUSDT","U":101,"u":103,"pu":99,"b":[["99.50","1.250"],["98.00","0"]],"a":[["101.50","2.000"]]}"#;
@@ -27,7 +25,7 @@ fn symbols() -> Symbols {
 }
 
 /// What each reader makes of a frame: template, tolerant, serde.
-fn read_thrice(frame: &[u8], trading: Trading) -> [Option<(Stated, Sides)>; 3] {
+fn read_thrice(frame: &[u8], trading: Trading) -> Readings<(Stated, Sides)> {
     let mut sides = [(); 3].map(|()| Sides::default());
     let slow = shape::frame(frame, trading, &symbols(), &mut sides[2]);
     let stated = [
@@ -40,7 +38,7 @@ fn read_thrice(frame: &[u8], trading: Trading) -> [Option<(Stated, Sides)>; 3] {
 }
 
 /// The same of a document.
-fn read_document_thrice(body: &[u8], trading: Trading) -> [Option<(u64, Sides)>; 3] {
+fn read_document_thrice(body: &[u8], trading: Trading) -> Readings<(u64, Sides)> {
     let mut sides = [(); 3].map(|()| Sides::default());
     let last = [
         template::document(body, trading, &mut sides[0]),
@@ -51,20 +49,9 @@ fn read_document_thrice(body: &[u8], trading: Trading) -> [Option<(u64, Sides)>;
     last.map(|last| last.zip(sides.next()))
 }
 
-/// What a faster reader takes, the slower ones take alike.
-fn agree<T: PartialEq + Debug>(read: &[Option<T>; 3], text: &[u8]) {
-    let said = String::from_utf8_lossy(text);
-    for (faster, slower) in read.iter().zip(&read[1..]) {
-        if faster.is_some() {
-            assert_eq!(faster, slower, "{said}");
-        }
-    }
-}
-
 #[test]
 fn three_readers_agree_on_every_frame() {
     let mut random = Random::new(21);
-    let mut taken = [0_u32; 3];
     let other = SPOT.replace("BTC", "ETH");
     for (frame, trading) in [
         (SPOT.to_owned(), Trading::Spot),
@@ -73,25 +60,9 @@ fn three_readers_agree_on_every_frame() {
         (FUTURES.to_owned(), Trading::Futures),
         (wrapped(FUTURES), Trading::Futures),
     ] {
-        let first = read_thrice(frame.as_bytes(), trading);
-        assert!(first.iter().all(Option::is_some), "{frame}");
-        agree(&first, frame.as_bytes());
-        for _ in 0..20_000 {
-            let frame = damaged(&frame, &mut random);
-            let read = read_thrice(&frame, trading);
-            agree(&read, &frame);
-            for (count, read) in taken.iter_mut().zip(&read) {
-                *count += u32::from(read.is_some());
-            }
-        }
-        for _ in 0..2_000 {
-            let frame = respelled(&frame, &mut random);
-            let read = read_thrice(frame.as_bytes(), trading);
-            agree(&read, frame.as_bytes());
-            assert_eq!(read[1], first[0], "{frame}");
-        }
+        let taken = assert_readers_agree(&frame, &mut random, |text| read_thrice(text, trading));
+        assert!(taken.iter().all(|count| *count > 800), "{taken:?}");
     }
-    assert!(taken.iter().all(|count| *count > 4_000), "{taken:?}");
 }
 
 #[test]
@@ -101,18 +72,9 @@ fn three_readers_agree_on_every_document() {
         (DOCUMENT, Trading::Spot),
         (FUTURES_DOCUMENT, Trading::Futures),
     ] {
-        let first = read_document_thrice(body.as_bytes(), trading);
-        assert!(first.iter().all(Option::is_some));
-        for _ in 0..20_000 {
-            let body = damaged(body, &mut random);
-            agree(&read_document_thrice(&body, trading), &body);
-        }
-        for _ in 0..2_000 {
-            let body = respelled(body, &mut random);
-            let read = read_document_thrice(body.as_bytes(), trading);
-            agree(&read, body.as_bytes());
-            assert_eq!(read[1], first[0], "{body}");
-        }
+        assert_readers_agree(body, &mut random, |text| {
+            read_document_thrice(text, trading)
+        });
     }
 }
 
@@ -131,53 +93,14 @@ fn a_change_without_its_numbers_is_none() {
     }
 }
 
-/// A feed with what it asked for and what was heard of its books.
-struct World {
-    feed: BinanceFeed,
-    trading: Trading,
-    now: Time,
-    frames: Vec<String>,
-    asked: Vec<(Ticket, String)>,
-    heard: Vec<(UpdateKind, u64, usize)>,
-}
+type World = Played<BinanceFeed>;
 
 impl World {
     fn new(trading: Trading) -> Self {
-        let setup = Setup {
-            venue: "binance".parse().unwrap(),
-            host: "h".to_owned(),
-            pairs: vec!["BTC/USDT".parse().unwrap(), "ETH/USDT".parse().unwrap()],
-            rules: Vec::new(),
-            framing: Framing::Plain,
-        };
-        let mut world = Self {
-            feed: BinanceFeed::new(&setup, trading),
-            trading,
-            now: Time(1_700_000_000_000_000_000),
-            frames: Vec::new(),
-            asked: Vec::new(),
-            heard: Vec::new(),
-        };
-        world.ask(|feed, now, ask| feed.subscribe(now, ask));
+        let setup = setup("binance", ["BTC/USDT", "ETH/USDT"]);
+        let mut world = Self::begin(BinanceFeed::new(&setup, trading));
         world.wait(Span::ZERO);
         world
-    }
-
-    fn ask(&mut self, act: impl FnOnce(&mut BinanceFeed, Time, &mut dyn FnMut(Ask<'_>))) {
-        let (frames, asked) = (&mut self.frames, &mut self.asked);
-        let mut ask = |wanted: Ask<'_>| match wanted {
-            Ask::Frame(frame) => frames.push(String::from_utf8_lossy(frame).into_owned()),
-            Ask::Get { ticket, target } => asked.push((ticket, target.to_owned())),
-        };
-        act(&mut self.feed, self.now, &mut ask);
-    }
-
-    fn wait(&mut self, span: Span) {
-        self.now = self.now + span;
-        self.ask(|feed, now, ask| {
-            let at = feed.tend(now, ask);
-            assert!(at.is_some_and(|at| at > now));
-        });
     }
 
     /// Hears changes from one number to another.
@@ -197,26 +120,13 @@ impl World {
         self.hear_frame(&wrapped(&frame)).unwrap();
     }
 
-    fn hear_frame(&mut self, frame: &str) -> Result<(), DecodeError> {
-        let heard = &mut self.heard;
-        self.feed
-            .decode(frame.as_bytes(), self.now, &mut note(heard))?;
-        self.wait(Span::ZERO);
-        Ok(())
-    }
-
     /// Answers the oldest question.
     fn answer(&mut self, status: u16, last: u64) -> Result<(), DecodeError> {
-        let body = match self.trading {
-            Trading::Spot => DOCUMENT,
-            Trading::Futures => FUTURES_DOCUMENT,
+        let body = match self.asked[0].1.starts_with("/fapi/") {
+            false => DOCUMENT,
+            true => FUTURES_DOCUMENT,
         };
-        let body = body.replace(":100,", &format!(":{last},"));
-        let (ticket, _) = self.asked.remove(0);
-        let (feed, heard) = (&mut self.feed, &mut self.heard);
-        let read = feed.decode_reply(ticket, status, body.as_bytes(), self.now, &mut note(heard));
-        self.wait(Span::ZERO);
-        read
+        self.answer_with(status, &body.replace(":100,", &format!(":{last},")))
     }
 
     /// The first market's book stands at 100, and nothing is asked for it.
@@ -231,20 +141,11 @@ impl World {
     }
 }
 
-fn note(heard: &mut Vec<(UpdateKind, u64, usize)>) -> impl FnMut(Heard<'_>) {
-    |fact| {
-        if let Heard::Book(update) = fact {
-            let levels = update.bids.len() + update.asks.len();
-            heard.push((update.kind, update.sequence, levels));
-        }
-    }
-}
-
-const fn delta(previous: u64, last: u64) -> (UpdateKind, u64, usize) {
+const fn delta(previous: u64, last: u64) -> Told {
     (UpdateKind::Delta { previous }, last, 3)
 }
 
-const fn gap(previous: u64, last: u64) -> (UpdateKind, u64, usize) {
+const fn gap(previous: u64, last: u64) -> Told {
     (UpdateKind::Delta { previous }, last, 0)
 }
 

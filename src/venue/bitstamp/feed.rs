@@ -19,7 +19,7 @@ use crate::model::instrument::{Market, Pair};
 use crate::model::market::{BookUpdate, UpdateKind};
 use crate::model::time::{Span, Time};
 use crate::venue::asking::Asking;
-use crate::venue::bitstamp::shape::{self, malformed};
+use crate::venue::bitstamp::shape::{self};
 use crate::venue::bitstamp::{Channel, Stated, template, tolerant};
 use crate::venue::held::Held;
 use crate::venue::names::Names;
@@ -135,29 +135,19 @@ impl BitstampFeed {
     }
 
     fn read_document(&mut self, body: &[u8]) -> Result<u64, DecodeError> {
-        if let Some(micros) = template::document(body, &mut self.sides) {
-            self.counts.template += 1;
-            return Ok(micros);
-        }
-        if let Some(micros) = tolerant::document(body, &mut self.sides) {
-            self.counts.tolerant += 1;
-            return Ok(micros);
-        }
-        let micros = shape::document(body, &mut self.sides)?;
-        self.counts.slow += 1;
-        Ok(micros)
+        self.counts.read(
+            &mut self.sides,
+            |sides| template::document(body, sides),
+            |sides| tolerant::document(body, sides),
+            |sides| shape::document(body, sides),
+        )
     }
 
     fn ask_due(&mut self, now: Time, ask: &mut dyn FnMut(Ask<'_>)) {
         for watched in &mut self.markets {
             watched.tend(now);
-            let ticket = Ticket(self.next_ticket);
-            if !watched.asking.is_due(ticket, now) {
-                continue;
-            }
-            self.next_ticket = self.next_ticket.wrapping_add(1);
-            let target = &watched.target;
-            ask(Ask::Get { ticket, target });
+            let (target, next) = (&watched.target, &mut self.next_ticket);
+            watched.asking.ask_due(target, next, now, ask);
         }
     }
 }
@@ -200,11 +190,9 @@ impl Watched {
             let was_live = self.phase != Phase::Waiting;
             self.begin(now);
             if was_live {
-                // A step over a number that nobody has: the book knows that something is missing.
-                self.sequence += 2;
-                let previous = self.sequence - 1;
-                let kind = UpdateKind::Delta { previous };
-                heard(self.told(kind, venue_time, &Sides::default()));
+                let gap = BookUpdate::gap(self.market, self.sequence, venue_time);
+                self.sequence = gap.sequence;
+                heard(Heard::Book(gap));
             }
             return false;
         }
@@ -255,15 +243,14 @@ impl Watched {
     }
 
     fn told<'a>(&self, kind: UpdateKind, venue_time: Time, sides: &'a Sides) -> Heard<'a> {
-        Heard::Book(BookUpdate {
-            market: self.market,
+        let levels = [sides.bids.as_slice(), sides.asks.as_slice()];
+        Heard::Book(BookUpdate::new(
+            self.market,
             kind,
-            sequence: self.sequence,
-            bids: &sides.bids,
-            asks: &sides.asks,
+            self.sequence,
+            levels,
             venue_time,
-            engine_lag: Span::ZERO,
-        })
+        ))
     }
 }
 
@@ -321,7 +308,7 @@ impl Feed for BitstampFeed {
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
         if frame.len() > Self::DOCUMENT_BYTES_MAX {
-            return Err(malformed("too long"));
+            return Err(DecodeError::malformed("too long"));
         }
         let by_template = template::frame(frame, &mut self.names, &mut self.sides);
         let stated = match by_template {
@@ -344,7 +331,9 @@ impl Feed for BitstampFeed {
         match stated.channel {
             Channel::Changes if watched.handle_changes(times, &self.sides, now, heard) => (),
             Channel::Changes => self.due_at = Time::ZERO,
-            Channel::Whole if !self.sides.make_book(depth) => return Err(malformed("book")),
+            Channel::Whole if !self.sides.make_book(depth) => {
+                return Err(DecodeError::malformed("book"));
+            }
             // An older one says nothing new: the changes since are told already.
             Channel::Whole if watched.phase == Phase::Live && times.0 <= watched.seen => (),
             Channel::Whole => {
@@ -381,7 +370,7 @@ impl Feed for BitstampFeed {
         let micros = self.read_document(body)?;
         let times = (micros, time_of(micros)?);
         if !self.sides.make_book(usize::from(Self::DEPTH_LEVELS_MAX)) {
-            return Err(malformed("book"));
+            return Err(DecodeError::malformed("book"));
         }
         let watched = &mut self.markets[index];
         if !watched.handle_whole(times, &mut self.sides, now, heard) {
@@ -403,5 +392,7 @@ fn name_of(pair: Pair) -> String {
 
 fn time_of(micros: u64) -> Result<Time, DecodeError> {
     let nanos = micros.checked_mul(Span::MICRO.0).filter(|nanos| *nanos > 0);
-    nanos.map(Time).ok_or(malformed("microtimestamp"))
+    nanos
+        .map(Time)
+        .ok_or(DecodeError::malformed("microtimestamp"))
 }

@@ -3,7 +3,7 @@
 use crate::model::market::Side;
 use crate::model::number::Price;
 use crate::venue::DecodeError;
-use crate::venue::bitstamp::shape::{Book, Frame, LiveTrade, PairInfo, Ticker, Trade, malformed};
+use crate::venue::bitstamp::shape::{Book, Frame, LiveTrade, PairInfo, Ticker, Trade};
 use crate::venue::document::{Document, Fields, fields_of, items_of, read};
 use crate::venue::literal::{Excess, Literal};
 use crate::venue::rows::Sides;
@@ -13,7 +13,7 @@ use crate::venue::rows::Sides;
 /// # Errors
 /// `Unknown` for what is neither public nor a refusal; else where and why it is not what it seems.
 pub fn read_document(bytes: &[u8]) -> Result<Document, DecodeError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| malformed("not UTF-8"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::malformed("not UTF-8"))?;
     let text = text.trim();
     match (fields_of(text), items_of(text)) {
         (Some(fields), _) => read_object(text, &fields),
@@ -61,9 +61,13 @@ fn read_list(text: &str, rows: usize, first: &Fields<'_>) -> Result<Document, De
     if has(&["tid", "price", "amount", "date"]) {
         for row in read::<Vec<Trade<'_>>>(text)? {
             price(&row.price)?;
-            row.amount.quantity().map_err(|_| malformed("amount"))?;
+            row.amount
+                .quantity()
+                .map_err(|_| DecodeError::malformed("amount"))?;
             let is_whole = row.tid.whole().is_some() && row.date.whole().is_some();
-            is_whole.then_some(()).ok_or(malformed("tid"))?;
+            is_whole
+                .then_some(())
+                .ok_or(DecodeError::malformed("tid"))?;
         }
         return Ok(Document::new("trades", rows));
     }
@@ -77,7 +81,12 @@ fn read_list(text: &str, rows: usize, first: &Fields<'_>) -> Result<Document, De
 fn read_frame(text: &str) -> Result<Document, DecodeError> {
     let frame: Frame<'_> = read(text)?;
     let channel = frame.channel.as_deref().unwrap_or_default();
-    let data = || frame.data.map(|data| data.get()).ok_or(malformed("data"));
+    let data = || {
+        frame
+            .data
+            .map(|data| data.get())
+            .ok_or(DecodeError::malformed("data"))
+    };
     match frame.event.as_ref() {
         "bts:subscription_succeeded" => Ok(Document::new("subscription", 0)),
         "bts:unsubscription_succeeded" => Ok(Document::new("end of subscription", 0)),
@@ -92,10 +101,12 @@ fn read_frame(text: &str) -> Result<Document, DecodeError> {
             trade
                 .amount_str
                 .quantity()
-                .map_err(|_| malformed("amount_str"))?;
+                .map_err(|_| DecodeError::malformed("amount_str"))?;
             let is_whole = trade.id.whole().is_some() && trade.microtimestamp.whole().is_some();
             let is_trade = is_whole && trade.side <= 1;
-            is_trade.then_some(()).ok_or(malformed("trade"))?;
+            is_trade
+                .then_some(())
+                .ok_or(DecodeError::malformed("trade"))?;
             Ok(Document::new("trade", 0))
         }
         "order_created" | "order_changed" | "order_deleted"
@@ -125,7 +136,7 @@ fn read_book(kind: &'static str, text: &str) -> Result<Document, DecodeError> {
 fn price(literal: &Literal<'_>) -> Result<Price, DecodeError> {
     literal
         .price(Excess::Nearest)
-        .map_err(|_| malformed("price"))
+        .map_err(|_| DecodeError::malformed("price"))
 }
 
 #[cfg(test)]

@@ -30,15 +30,18 @@ pub fn frame(
         "bts:error" => return Err(DecodeError::Refused { what: "bts:error" }),
         _ => return Ok(None),
     }
-    let name = frame.channel.as_deref().ok_or(malformed("channel"))?;
+    let name = frame
+        .channel
+        .as_deref()
+        .ok_or(DecodeError::malformed("channel"))?;
     let found = Channel::find(name.as_bytes(), names);
     let (channel, market) = found.ok_or(DecodeError::Unknown)?;
-    let data = frame.data.ok_or(malformed("data"))?;
+    let data = frame.data.ok_or(DecodeError::malformed("data"))?;
     let micros = read::<Book<'_>>(data.get())?.take(sides)?;
     Ok(Some(Stated {
         market,
         channel,
-        micros: micros.ok_or(malformed("microtimestamp"))?,
+        micros: micros.ok_or(DecodeError::malformed("microtimestamp"))?,
     }))
 }
 
@@ -48,7 +51,7 @@ pub fn frame(
 /// Where and why it is no such document.
 pub fn document(body: &[u8], sides: &mut Sides) -> Result<u64, DecodeError> {
     let micros = read::<Book<'_>>(text_of(body)?)?.take(sides)?;
-    micros.ok_or(malformed("microtimestamp"))
+    micros.ok_or(DecodeError::malformed("microtimestamp"))
 }
 
 fn text_of(bytes: &[u8]) -> Result<&str, DecodeError> {
@@ -136,15 +139,11 @@ impl Book<'_> {
     /// # Errors
     /// A number is none, or there are too many levels.
     pub fn take(&self, sides: &mut Sides) -> Result<Option<u64>, DecodeError> {
-        rows::take(Side::Bid, &self.bids, &mut sides.bids).ok_or(malformed("bids"))?;
-        rows::take(Side::Ask, &self.asks, &mut sides.asks).ok_or(malformed("asks"))?;
+        rows::take(Side::Bid, &self.bids, &mut sides.bids).ok_or(DecodeError::malformed("bids"))?;
+        rows::take(Side::Ask, &self.asks, &mut sides.asks).ok_or(DecodeError::malformed("asks"))?;
         let micros = self.microtimestamp.as_ref().map(Literal::whole);
         micros
-            .map(|micros| micros.ok_or(malformed("microtimestamp")))
+            .map(|micros| micros.ok_or(DecodeError::malformed("microtimestamp")))
             .transpose()
     }
-}
-
-pub(super) fn malformed(what: &'static str) -> DecodeError {
-    DecodeError::Malformed { at: 0, what }
 }

@@ -3,14 +3,14 @@
 use crate::model::instrument::Market;
 use crate::model::market::UpdateKind;
 use crate::model::random::Random;
-use crate::model::time::{Span, Time};
+use crate::model::time::Span;
 use crate::venue::bitstamp::feed::BitstampFeed;
 use crate::venue::bitstamp::{Channel, Stated, shape, template, tolerant};
-use crate::venue::mutation::{damaged, respelled};
 use crate::venue::names::Names;
 use crate::venue::rows::Sides;
 use crate::venue::scan::ReadCounts;
-use crate::venue::{Ask, DecodeError, Feed, Framing, Heard, Setup, Ticket};
+use crate::venue::trial::{Played, Readings, Told, assert_readers_agree, setup};
+use crate::venue::{DecodeError, Feed, Ticket};
 
 const CHANGES: &str = r#"{"data":{"timestamp":"1700000000","microtimestamp":"1700000000000007","bids":[["99.5","1.25000000"],["98.00","0.00000000"]],"asks":[["101.5","2"]]},"channel":"diff_order_book_btcusd","event":"data"}"#;
 const DOCUMENT: &str = r#"{"timestamp": "1700000000", "microtimestamp": "1700000000000005", "bids": [["99.00", "1.00000000"], ["98.00", "2.00000000"]], "asks": [["101.00", "3.00000000"]]}"#;
@@ -20,13 +20,8 @@ fn names() -> Names {
 }
 
 /// What each reader makes of a frame: template, tolerant, serde.
-fn read_thrice(frame: &[u8]) -> [Option<(Stated, Sides)>; 3] {
-    let mut sides = [const {
-        Sides {
-            bids: Vec::new(),
-            asks: Vec::new(),
-        }
-    }; 3];
+fn read_thrice(frame: &[u8]) -> Readings<(Stated, Sides)> {
+    let mut sides = [(); 3].map(|()| Sides::default());
     let stated = [
         template::frame(frame, &mut names(), &mut sides[0]),
         tolerant::frame(frame, &names(), &mut sides[1]),
@@ -37,13 +32,8 @@ fn read_thrice(frame: &[u8]) -> [Option<(Stated, Sides)>; 3] {
 }
 
 /// The same of a document.
-fn read_document_thrice(body: &[u8]) -> [Option<(u64, Sides)>; 3] {
-    let mut sides = [const {
-        Sides {
-            bids: Vec::new(),
-            asks: Vec::new(),
-        }
-    }; 3];
+fn read_document_thrice(body: &[u8]) -> Readings<(u64, Sides)> {
+    let mut sides = [(); 3].map(|()| Sides::default());
     let micros = [
         template::document(body, &mut sides[0]),
         tolerant::document(body, &mut sides[1]),
@@ -53,16 +43,6 @@ fn read_document_thrice(body: &[u8]) -> [Option<(u64, Sides)>; 3] {
     micros.map(|micros| micros.zip(sides.next()))
 }
 
-/// What a faster reader takes, the slower ones take alike.
-fn agree<T: PartialEq + std::fmt::Debug>(read: &[Option<T>; 3], text: &[u8]) {
-    let said = String::from_utf8_lossy(text);
-    for (faster, slower) in read.iter().zip(&read[1..]) {
-        if faster.is_some() {
-            assert_eq!(faster, slower, "{said}");
-        }
-    }
-}
-
 #[test]
 fn three_readers_agree_on_every_frame() {
     let whole = CHANGES
@@ -70,89 +50,23 @@ fn three_readers_agree_on_every_frame() {
         .replace("98.00\",\"0.00", "98.00\",\"0.01");
     let other = CHANGES.replace("btcusd", "ethusd");
     let mut random = Random::new(11);
-    let mut taken = [0_u32; 3];
     for frame in [CHANGES, &whole, &other] {
-        let first = read_thrice(frame.as_bytes());
-        assert!(first.iter().all(Option::is_some), "{frame}");
-        for _ in 0..20_000 {
-            let frame = damaged(frame, &mut random);
-            let read = read_thrice(&frame);
-            agree(&read, &frame);
-            for (count, read) in taken.iter_mut().zip(&read) {
-                *count += u32::from(read.is_some());
-            }
-        }
-        for _ in 0..2_000 {
-            let frame = respelled(frame, &mut random);
-            let read = read_thrice(frame.as_bytes());
-            agree(&read, frame.as_bytes());
-            assert_eq!(read[1], first[0], "{frame}");
-        }
+        let taken = assert_readers_agree(frame, &mut random, read_thrice);
+        assert!(taken.iter().all(|count| *count > 1_400), "{taken:?}");
     }
-    assert!(taken.iter().all(|count| *count > 4_000), "{taken:?}");
 }
 
 #[test]
 fn three_readers_agree_on_every_document() {
-    let mut random = Random::new(12);
-    let first = read_document_thrice(DOCUMENT.as_bytes());
-    assert!(first.iter().all(Option::is_some));
-    for _ in 0..20_000 {
-        let body = damaged(DOCUMENT, &mut random);
-        agree(&read_document_thrice(&body), &body);
-    }
-    for _ in 0..2_000 {
-        let body = respelled(DOCUMENT, &mut random);
-        let read = read_document_thrice(body.as_bytes());
-        agree(&read, body.as_bytes());
-        assert_eq!(read[1], first[0], "{body}");
-    }
+    assert_readers_agree(DOCUMENT, &mut Random::new(12), read_document_thrice);
 }
 
-/// A feed with what it asked for and what was heard of its books.
-struct World {
-    feed: BitstampFeed,
-    now: Time,
-    frames: Vec<String>,
-    asked: Vec<(Ticket, String)>,
-    heard: Vec<(UpdateKind, u64, usize)>,
-}
+type World = Played<BitstampFeed>;
 
 impl World {
     fn new() -> Self {
-        let setup = Setup {
-            venue: "bitstamp".parse().unwrap(),
-            host: "h".to_owned(),
-            pairs: vec!["BTC/USD".parse().unwrap(), "ETH/USD".parse().unwrap()],
-            rules: Vec::new(),
-            framing: Framing::Plain,
-        };
-        let mut world = Self {
-            feed: BitstampFeed::new(&setup),
-            now: Time(1_700_000_000_000_000_000),
-            frames: Vec::new(),
-            asked: Vec::new(),
-            heard: Vec::new(),
-        };
-        world.ask(|feed, now, ask| feed.subscribe(now, ask));
-        world
-    }
-
-    fn ask(&mut self, act: impl FnOnce(&mut BitstampFeed, Time, &mut dyn FnMut(Ask<'_>))) {
-        let (frames, asked) = (&mut self.frames, &mut self.asked);
-        let mut ask = |wanted: Ask<'_>| match wanted {
-            Ask::Frame(frame) => frames.push(String::from_utf8_lossy(frame).into_owned()),
-            Ask::Get { ticket, target } => asked.push((ticket, target.to_owned())),
-        };
-        act(&mut self.feed, self.now, &mut ask);
-    }
-
-    fn wait(&mut self, span: Span) {
-        self.now = self.now + span;
-        self.ask(|feed, now, ask| {
-            let at = feed.tend(now, ask);
-            assert!(at.is_some_and(|at| at > now));
-        });
+        let setup = setup("bitstamp", ["BTC/USD", "ETH/USD"]);
+        Self::begin(BitstampFeed::new(&setup))
     }
 
     fn hear(&mut self, micros: u64) -> Result<(), DecodeError> {
@@ -163,25 +77,10 @@ impl World {
         self.hear_frame(&frame)
     }
 
-    fn hear_frame(&mut self, frame: &str) -> Result<(), DecodeError> {
-        let heard = &mut self.heard;
-        self.feed
-            .decode(frame.as_bytes(), self.now, &mut note(heard))?;
-        self.wait(Span::ZERO);
-        Ok(())
-    }
-
     /// Answers the oldest question.
     fn answer(&mut self, status: u16, micros: u64) -> Result<(), DecodeError> {
-        let body = DOCUMENT.replace(
-            "1700000000000005",
-            &(1_700_000_000_000_000 + micros).to_string(),
-        );
-        let (ticket, _) = self.asked.remove(0);
-        let (feed, heard) = (&mut self.feed, &mut self.heard);
-        let read = feed.decode_reply(ticket, status, body.as_bytes(), self.now, &mut note(heard));
-        self.wait(Span::ZERO);
-        read
+        let at = (1_700_000_000_000_000 + micros).to_string();
+        self.answer_with(status, &DOCUMENT.replace("1700000000000005", &at))
     }
 
     /// Both books stand, and nothing is asked for.
@@ -196,16 +95,7 @@ impl World {
     }
 }
 
-fn note(heard: &mut Vec<(UpdateKind, u64, usize)>) -> impl FnMut(Heard<'_>) {
-    |fact| {
-        if let Heard::Book(update) = fact {
-            let levels = update.bids.len() + update.asks.len();
-            heard.push((update.kind, update.sequence, levels));
-        }
-    }
-}
-
-const fn delta(sequence: u64) -> (UpdateKind, u64, usize) {
+const fn delta(sequence: u64) -> Told {
     let previous = sequence - 1;
     (UpdateKind::Delta { previous }, sequence, 3)
 }

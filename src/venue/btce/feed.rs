@@ -10,13 +10,12 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::Deserialize;
-
 use crate::model::instrument::{Market, Pair};
 use crate::model::market::{BookUpdate, Level, Side, UpdateKind};
 use crate::model::time::{Span, Time};
 use crate::venue::btce::shape::{Depth, DepthChange, Envelope, Frame, Row, StreamError, level_of};
 use crate::venue::btce::style::{Style, pair_name};
+use crate::venue::document::read;
 use crate::venue::scan::ReadCounts;
 use crate::venue::{Ask, DecodeError, Feed, Framing, Heard, Setup, Ticket};
 
@@ -144,8 +143,10 @@ impl BtceFeed {
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
         let channel = frame.channel.as_deref().unwrap_or_default();
-        let name = channel.strip_suffix(".depth").ok_or(malformed("channel"))?;
-        let text = inner(frame).ok_or(malformed("data"))?;
+        let name = channel
+            .strip_suffix(".depth")
+            .ok_or(DecodeError::malformed("channel"))?;
+        let text = inner(frame).ok_or(DecodeError::malformed("data"))?;
         let change: DepthChange<'_> = read(text.as_bytes())?;
         let index = self.markets.iter().position(|watched| watched.name == name);
         let index = index.ok_or(DecodeError::Unknown)?;
@@ -187,7 +188,7 @@ impl BtceFeed {
         if let (Some(bid), Some(ask)) = best
             && bid.price >= ask.price
         {
-            return Err(malformed("crossed depth"));
+            return Err(DecodeError::malformed("crossed depth"));
         }
         let watched = &mut self.markets[index];
         watched.is_live = true;
@@ -219,10 +220,7 @@ impl BtceFeed {
                 let envelope: Result<Envelope<'_>, _> = serde_json::from_slice(body);
                 return Err(match envelope {
                     Ok(_) => DecodeError::Refused { what: "depth" },
-                    Err(_) => DecodeError::Malformed {
-                        at: error.column(),
-                        what: "json",
-                    },
+                    Err(_) => error.into(),
                 });
             }
         };
@@ -252,15 +250,7 @@ impl Watched {
         asks: &'a [Level],
         now: Time,
     ) -> BookUpdate<'a> {
-        BookUpdate {
-            market: self.market,
-            kind,
-            sequence: self.sequence,
-            bids,
-            asks,
-            venue_time: now,
-            engine_lag: Span::ZERO,
-        }
+        BookUpdate::new(self.market, kind, self.sequence, [bids, asks], now)
     }
 }
 
@@ -320,7 +310,7 @@ impl Feed for BtceFeed {
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
         if frame.len() > Self::DOCUMENT_BYTES_MAX {
-            return Err(malformed("too long"));
+            return Err(DecodeError::malformed("too long"));
         }
         self.read += 1;
         let frame: Frame<'_> = read(frame)?;
@@ -357,10 +347,10 @@ impl Feed for BtceFeed {
 fn read_side(side: Side, rows: &[Row<'_>], levels: &mut Vec<Level>) -> Result<(), DecodeError> {
     levels.clear();
     for row in rows {
-        let level = level_of(side, row).map_err(|_| malformed("level"))?;
+        let level = level_of(side, row).map_err(|_| DecodeError::malformed("level"))?;
         let Some(level) = level else { continue };
         if !level.price.is_positive() {
-            return Err(malformed("price"));
+            return Err(DecodeError::malformed("price"));
         }
         levels.push(level);
     }
@@ -381,15 +371,4 @@ fn inner<'a>(frame: &Frame<'a>) -> Option<Cow<'a, str>> {
         return serde_json::from_str::<String>(raw).ok().map(Cow::Owned);
     }
     Some(Cow::Borrowed(raw))
-}
-
-fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
-    serde_json::from_slice(bytes).map_err(|error| DecodeError::Malformed {
-        at: error.column(),
-        what: "json",
-    })
-}
-
-fn malformed(what: &'static str) -> DecodeError {
-    DecodeError::Malformed { at: 0, what }
 }

@@ -1,24 +1,24 @@
 //! The public half of both dialects: which markets are whole, and what to ask for where one is not.
 //!
-//! Updates are counted by the feed, one sequence a market. What shows that something was lost (a
-//! number of the connection that was left out, a ticker that goes on contradicting the book) becomes
-//! a missing update: the book stage sees a gap, asks for a resync, and the market is subscribed to
-//! anew. Until its snapshot comes nothing of the market is told, so one fault costs one resync.
+//! What shows that something was lost is a number of the connection that was left out, or a ticker
+//! that goes on contradicting the book.
 //!
 //! Source: the exchange's documentation of both feeds, read 2026-11-23.
 
 use crate::model::instrument::{Market, Pair};
-use crate::model::market::{BookUpdate, Level, Side, UpdateKind};
+use crate::model::market::{Level, Side};
 use crate::model::number::Price;
-use crate::model::time::{Span, Time};
-use crate::venue::coinbase::event::{Event, Events, Head};
+use crate::model::time::Time;
+use crate::venue::coinbase::event::{Events, Head};
 use crate::venue::coinbase::shape::{self, ExchangeFrame, Fault, Frame};
 use crate::venue::coinbase::template;
 use crate::venue::coinbase::tolerant::{self, Said};
 use crate::venue::coinbase::top::Top;
+use crate::venue::document;
 use crate::venue::names::Names;
 use crate::venue::scan::ReadCounts;
 use crate::venue::stamp::Stamps;
+use crate::venue::subscriptions::Subscriptions;
 use crate::venue::{Ask, DecodeError, Feed, Heard, Setup};
 
 /// Which of the two feeds is spoken.
@@ -34,36 +34,13 @@ pub enum Dialogue {
 #[derive(Debug)]
 pub struct CoinbaseFeed {
     dialogue: Dialogue,
-    markets: Vec<Watched>,
+    markets: Subscriptions<Check>,
     symbols: Names,
     stamps: Stamps,
     events: Events,
     counts: ReadCounts,
     /// The number that the next frame of the connection must have, once one was heard.
     number: Option<u64>,
-    /// A market may wait for its snapshot.
-    has_waiting: bool,
-}
-
-#[derive(Debug)]
-struct Watched {
-    market: Market,
-    product: String,
-    state: State,
-    sequence: u64,
-    asked_at: Option<Time>,
-    check: Check,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// No snapshot yet; it is asked for again when the time comes.
-    Waiting {
-        again_at: Time,
-    },
-    Live,
-    /// The market cannot be held here. The next connection tries again.
-    Refused,
 }
 
 /// The best prices by the updates and by the ticker.
@@ -81,38 +58,28 @@ impl CoinbaseFeed {
     pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
     /// Levels a side of a snapshot that are told; the exchange sends all there are.
     pub const DEPTH_LEVELS_MAX: usize = 1_000;
-    /// How long a snapshot may take before it is asked for again.
-    const PATIENCE: Span = Span::secs(10);
-    /// A market is not subscribed to more often, whatever its book looks like.
-    const RESYNC_EVERY: Span = Span::SECOND;
     /// Tickers in a row that the book contradicts before it counts as wrong. One may: it can be of
     /// the moment before the snapshot, or come ahead of a batch.
     const STRIKES_MAX: u8 = 3;
 
     pub fn new(setup: &Setup, dialogue: Dialogue) -> Self {
         let product = |pair: &Pair| format!("{}-{}", pair.base, pair.quote);
-        let watched = |pair: &Pair| Watched {
-            market: Market {
-                venue: setup.venue,
-                pair: *pair,
-            },
-            product: product(pair),
-            state: State::Waiting {
-                again_at: Time::MAX,
-            },
-            sequence: 0,
-            asked_at: None,
-            check: Check::default(),
+        let watched = |pair: &Pair| {
+            let venue = setup.venue;
+            (
+                Market { venue, pair: *pair },
+                product(pair),
+                Check::default(),
+            )
         };
         Self {
             dialogue,
-            markets: setup.pairs.iter().map(watched).collect(),
+            markets: Subscriptions::new(setup.pairs.iter().map(watched)),
             symbols: Names::new(setup.pairs.iter().map(product), b'"'),
             stamps: Stamps::default(),
             events: Events::default(),
             counts: ReadCounts::default(),
             number: None,
-            has_waiting: false,
         }
     }
 
@@ -136,22 +103,18 @@ impl CoinbaseFeed {
             return Ok(said);
         }
         self.counts.slow += 1;
-        let malformed = |error: serde_json::Error| DecodeError::Malformed {
-            at: error.column(),
-            what: "json",
-        };
         let said = match self.dialogue {
             Dialogue::Advanced => {
-                let frame: Frame<'_> = serde_json::from_slice(frame).map_err(malformed)?;
+                let frame: Frame<'_> = document::read(frame)?;
                 shape::read_advanced(&frame, symbols, events)
             }
             Dialogue::Exchange => {
-                let frame: ExchangeFrame<'_> = serde_json::from_slice(frame).map_err(malformed)?;
+                let frame: ExchangeFrame<'_> = document::read(frame)?;
                 shape::read_exchange(&frame, symbols, events)
             }
         };
         said.map_err(|fault| match fault {
-            Fault::Malformed(what) => DecodeError::Malformed { at: 0, what },
+            Fault::Malformed(what) => DecodeError::malformed(what),
             Fault::Unknown | Fault::Beyond => DecodeError::Unknown,
         })
     }
@@ -167,13 +130,7 @@ impl CoinbaseFeed {
         }
         self.number = number.checked_add(1);
         if number > expected {
-            // What is missing may have been of any market.
-            for watched in &mut self.markets {
-                if watched.state == State::Live {
-                    self.has_waiting = true;
-                    heard(Heard::Book(watched.lose(now)));
-                }
-            }
+            self.markets.lose_all(now, |gap| heard(Heard::Book(gap)));
         }
         true
     }
@@ -185,37 +142,29 @@ impl CoinbaseFeed {
             let bids = self.events.bids.get_mut(bids_start..event.bids_end);
             let asks = self.events.asks.get_mut(asks_start..event.asks_end);
             (bids_start, asks_start) = (event.bids_end, event.asks_end);
-            let market = event.market.and_then(|market| self.markets.get_mut(market));
-            let (Some(watched), Some(bids), Some(asks)) = (market, bids, asks) else {
+            let (Some(index), Some(bids), Some(asks)) = (event.market, bids, asks) else {
                 continue;
             };
+            let Some(market) = self.markets.get_mut(index) else {
+                continue;
+            };
+            let at = head.at.unwrap_or(now);
             if event.is_snapshot {
-                let bids = best_of(Side::Bid, bids);
-                let asks = best_of(Side::Ask, asks);
-                watched.tell(event, (bids, asks), head.at.unwrap_or(now), heard);
-            } else if watched.state == State::Live {
+                let levels = [best_of(Side::Bid, bids), best_of(Side::Ask, asks)];
+                heard(Heard::Book(market.next(true, levels, at)));
+                if self.dialogue == Dialogue::Exchange {
+                    market.own.handle_snapshot(bids, asks);
+                }
+            } else if market.is_live() {
                 let is_right =
-                    self.dialogue == Dialogue::Advanced || watched.check.handle_update(bids, asks);
+                    self.dialogue == Dialogue::Advanced || market.own.handle_update(bids, asks);
                 if is_right {
-                    watched.tell(event, (bids, asks), head.at.unwrap_or(now), heard);
-                } else {
-                    self.has_waiting = true;
-                    heard(Heard::Book(watched.lose(now)));
+                    heard(Heard::Book(market.next(false, [bids, asks], at)));
+                } else if let Some(gap) = self.markets.lose(index, now) {
+                    heard(Heard::Book(gap));
                 }
             }
-            if event.is_snapshot && self.dialogue == Dialogue::Exchange {
-                watched.check.handle_snapshot(bids, asks);
-            }
         }
-    }
-
-    fn products(&self) -> String {
-        let quoted: Vec<String> = self
-            .markets
-            .iter()
-            .map(|watched| format!("\"{}\"", watched.product))
-            .collect();
-        quoted.join(",")
     }
 }
 
@@ -230,51 +179,6 @@ fn best_of(side: Side, levels: &mut [Level]) -> &[Level] {
     }
     let told = levels.len().min(CoinbaseFeed::DEPTH_LEVELS_MAX);
     levels.get(..told).unwrap_or_default()
-}
-
-impl Watched {
-    fn tell(
-        &mut self,
-        event: &Event,
-        (bids, asks): (&[Level], &[Level]),
-        at: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) {
-        let previous = self.sequence;
-        self.sequence += 1;
-        self.state = State::Live;
-        heard(Heard::Book(BookUpdate {
-            market: self.market,
-            kind: match event.is_snapshot {
-                true => UpdateKind::Snapshot,
-                false => UpdateKind::Delta { previous },
-            },
-            sequence: self.sequence,
-            bids,
-            asks,
-            venue_time: at,
-            engine_lag: Span::ZERO,
-        }));
-    }
-
-    /// Waits for a snapshot, and returns an update that does not follow on any other: the book stage
-    /// sees that one is missing.
-    fn lose(&mut self, now: Time) -> BookUpdate<'static> {
-        self.state = State::Waiting {
-            again_at: now + CoinbaseFeed::RESYNC_EVERY,
-        };
-        let previous = self.sequence + 1;
-        self.sequence += 2;
-        BookUpdate {
-            market: self.market,
-            kind: UpdateKind::Delta { previous },
-            sequence: self.sequence,
-            bids: &[],
-            asks: &[],
-            venue_time: now,
-            engine_lag: Span::ZERO,
-        }
-    }
 }
 
 impl Check {
@@ -350,14 +254,8 @@ impl Dialogue {
 impl Feed for CoinbaseFeed {
     fn subscribe(&mut self, now: Time, ask: &mut dyn FnMut(Ask<'_>)) {
         self.number = None;
-        self.has_waiting = true;
-        for watched in &mut self.markets {
-            watched.state = State::Waiting {
-                again_at: now + Self::PATIENCE,
-            };
-            watched.asked_at = Some(now);
-        }
-        let products = self.products();
+        self.markets.begin(now, |_| ());
+        let products = self.markets.quoted_names();
         let books = self.dialogue.request("subscribe", &products);
         for frame in [books, self.dialogue.companion(&products)] {
             ask(Ask::Frame(frame.as_bytes()));
@@ -366,45 +264,19 @@ impl Feed for CoinbaseFeed {
 
     /// Subscribes anew, at most once a second: only that brings a snapshot.
     fn resync(&mut self, market: Market, now: Time, ask: &mut dyn FnMut(Ask<'_>)) {
-        let mut markets = self.markets.iter_mut();
-        let Some(watched) = markets.find(|watched| watched.market == market) else {
-            return;
-        };
-        if watched.state == State::Refused {
-            return;
-        }
-        let at = watched.asked_at.map_or(now, |at| at + Self::RESYNC_EVERY);
-        watched.state = State::Waiting {
-            again_at: at.max(now),
-        };
-        self.has_waiting = true;
+        self.markets.resync(market, now);
         self.tend(now, ask);
     }
 
     /// Asks again where no snapshot came. The exchange sends its heartbeat once it was asked to.
     fn tend(&mut self, now: Time, ask: &mut dyn FnMut(Ask<'_>)) -> Option<Time> {
-        if !self.has_waiting {
-            return None;
-        }
-        let mut next = Time::MAX;
-        self.has_waiting = false;
-        for watched in &mut self.markets {
-            let State::Waiting { again_at } = &mut watched.state else {
-                continue;
-            };
-            self.has_waiting = true;
-            if *again_at <= now {
-                *again_at = now + Self::PATIENCE;
-                watched.asked_at = Some(now);
-                let product = format!("\"{}\"", watched.product);
-                for kind in ["unsubscribe", "subscribe"] {
-                    let frame = self.dialogue.request(kind, &product);
-                    ask(Ask::Frame(frame.as_bytes()));
-                }
+        let dialogue = self.dialogue;
+        self.markets.tend(now, |product| {
+            for kind in ["unsubscribe", "subscribe"] {
+                let frame = dialogue.request(kind, &format!("\"{product}\""));
+                ask(Ask::Frame(frame.as_bytes()));
             }
-            next = next.min(*again_at);
-        }
-        (next < Time::MAX).then_some(next)
+        })
     }
 
     /// Decodes one frame.
@@ -434,8 +306,8 @@ impl Feed for CoinbaseFeed {
                 }
             }
             Said::Best { market, bid, ask } => {
-                if let Some(watched) = self.markets.get_mut(market) {
-                    watched.check.handle_ticker(bid, ask);
+                if let Some(market) = self.markets.get_mut(market) {
+                    market.own.handle_ticker(bid, ask);
                 }
             }
             Said::Other(head) => {
@@ -443,8 +315,8 @@ impl Feed for CoinbaseFeed {
             }
             Said::Beyond { market, head } => {
                 // It is given up alone: reconnecting would bring the same frame.
-                if let Some(watched) = market.and_then(|market| self.markets.get_mut(market)) {
-                    watched.state = State::Refused;
+                if let Some(market) = market {
+                    self.markets.refuse(market);
                 }
                 if let Some(head) = head {
                     self.follow(&head, now, heard);
@@ -544,7 +416,7 @@ mod tests {
             ]
         );
         let again = frames(|ask| {
-            exchange.tend(NOW + CoinbaseFeed::PATIENCE, ask);
+            exchange.tend(NOW + Subscriptions::<Check>::PATIENCE, ask);
         });
         assert_eq!(again.len(), 4, "no snapshot came: {again:?}");
         assert_eq!(
@@ -624,7 +496,7 @@ mod tests {
         let next = hear(&mut feed, &advanced(2, "update", "ETH-USD", "9")).unwrap();
         assert!(next[0].starts_with("ETH/USD Delta"), "{next:?}");
         let late = frames(|ask| {
-            feed.tend(NOW + CoinbaseFeed::PATIENCE, ask);
+            feed.tend(NOW + Subscriptions::<Check>::PATIENCE, ask);
         });
         assert_eq!(late, Vec::<String>::new());
     }

@@ -30,7 +30,7 @@ pub fn read_document(bytes: &[u8]) -> Result<Document, DecodeError> {
     if is_words && !is_json(text) {
         return Ok(Document::refusal(text));
     }
-    Err(malformed("no document of this exchange"))
+    Err(DecodeError::malformed("no document of this exchange"))
 }
 
 fn read_object(text: &str, fields: &Fields<'_>) -> Result<Document, DecodeError> {
@@ -47,8 +47,11 @@ fn read_object(text: &str, fields: &Fields<'_>) -> Result<Document, DecodeError>
     }
     if has(&["bid", "ask", "trade_id"]) {
         let ticker: TickerDocument<'_> = read(text)?;
-        let price =
-            |literal: &Literal<'_>, excess| literal.price(excess).map_err(|_| malformed("ticker"));
+        let price = |literal: &Literal<'_>, excess| {
+            literal
+                .price(excess)
+                .map_err(|_| DecodeError::malformed("ticker"))
+        };
         let (bid, ask) = (
             price(&ticker.bid, Excess::Down)?,
             price(&ticker.ask, Excess::Up)?,
@@ -70,7 +73,7 @@ fn read_object(text: &str, fields: &Fields<'_>) -> Result<Document, DecodeError>
     }
     match fields.get("message") {
         Some(message) => Ok(Document::refusal(&word(message))),
-        None => Err(malformed("no document of this exchange")),
+        None => Err(DecodeError::malformed("no document of this exchange")),
     }
 }
 
@@ -91,7 +94,7 @@ fn read_list(items: &[&RawValue]) -> Document {
 fn read_advanced(text: &str) -> Result<Document, DecodeError> {
     let frame: Frame<'_> = read(text)?;
     let number = frame.sequence_num.as_ref().and_then(Literal::whole);
-    number.ok_or(malformed("sequence_num"))?;
+    number.ok_or(DecodeError::malformed("sequence_num"))?;
     let events = frame.events.map_or("[]", RawValue::get);
     let rows = items_of(events).map_or(0, |items| items.len());
     let kind = match frame.channel.as_deref() {
@@ -122,7 +125,7 @@ fn read_book_events(events: &str) -> Result<Document, DecodeError> {
         );
         let has_side = |side: &str| matches!(side, "bid" | "offer");
         if !event.updates.iter().all(|update| has_side(&update.side)) {
-            return Err(malformed("side"));
+            return Err(DecodeError::malformed("side"));
         }
         let rows = document.rows + event.updates.len();
         document = match event.kind.as_ref() {
@@ -152,15 +155,17 @@ fn read_exchange(text: &str) -> Result<Document, DecodeError> {
             )?;
             let is_side = |side: &str| matches!(side, "buy" | "sell");
             if !changes.iter().all(|(side, ..)| is_side(side)) {
-                return Err(malformed("side"));
+                return Err(DecodeError::malformed("side"));
             }
             let rows = bids.len() + asks.len() + changes.len();
             Ok(with_best("book frame", rows, prices))
         }
         "ticker" => {
             let price = |literal: &Option<Literal<'_>>, excess| {
-                let literal = literal.as_ref().ok_or(malformed("ticker"))?;
-                literal.price(excess).map_err(|_| malformed("ticker"))
+                let literal = literal.as_ref().ok_or(DecodeError::malformed("ticker"))?;
+                literal
+                    .price(excess)
+                    .map_err(|_| DecodeError::malformed("ticker"))
             };
             let bid = price(&frame.best_bid, Excess::Down)?;
             let ask = price(&frame.best_ask, Excess::Up)?;
@@ -195,7 +200,7 @@ fn best<'a>(
     let mut best: Option<Price> = None;
     for (price, quantity) in rows {
         let number = |literal: &Literal<'_>, excess| {
-            countable(literal.units(excess)).map_err(|_| malformed("level"))
+            countable(literal.units(excess)).map_err(|_| DecodeError::malformed("level"))
         };
         let (price, _) = (number(price, excess)?, number(quantity, Excess::Down)?);
         let Some(price) = price.map(Price) else {
@@ -212,8 +217,4 @@ fn best<'a>(
 
 fn word(raw: &RawValue) -> String {
     serde_json::from_str(raw.get()).unwrap_or_default()
-}
-
-fn malformed(what: &'static str) -> DecodeError {
-    DecodeError::Malformed { at: 0, what }
 }

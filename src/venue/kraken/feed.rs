@@ -1,15 +1,14 @@
 //! The public half of Kraken: one book channel a market, checked after every frame.
 //!
 //! The feed keeps its own book, as deep as the exchange acknowledged, only to sum it. There is no
-//! sequence, so it counts the updates itself. A sum that differs becomes a missing update: the book
-//! stage sees a gap, asks for a resync, and the market is subscribed to anew. Until its snapshot
-//! comes nothing of the market is told, so one fault costs one resync.
+//! sequence; a sum that differs is what shows that something was lost.
 //!
 //! Source: the exchange's documentation of its WebSocket API v2, read 2026-11-23.
 
 use crate::model::instrument::{Market, Pair};
-use crate::model::market::{BookUpdate, Level, Side, UpdateKind};
-use crate::model::time::{Span, Time};
+use crate::model::market::{Level, Side};
+use crate::model::time::Time;
+use crate::venue::document;
 use crate::venue::kraken::change::{Change, DEPTH_MAX, Head, Sides};
 use crate::venue::kraken::depth::{Depth, SUMMED};
 use crate::venue::kraken::shape::{Fault, Frame, Subscribed, read_book};
@@ -19,12 +18,13 @@ use crate::venue::kraken::version1::{self, Said};
 use crate::venue::names::Names;
 use crate::venue::scan::ReadCounts;
 use crate::venue::stamp::Stamps;
+use crate::venue::subscriptions::Subscriptions;
 use crate::venue::{Ask, DecodeError, Feed, Heard, Setup};
 
 /// Decodes the stream of one Kraken.
 #[derive(Debug)]
 pub struct KrakenFeed {
-    markets: Vec<Watched>,
+    markets: Subscriptions<Watched>,
     symbols: Names,
     stamps: Stamps,
     sides: Sides,
@@ -33,32 +33,14 @@ pub struct KrakenFeed {
     counts: ReadCounts,
     /// Number of the last request.
     request: u64,
-    /// A market may wait for its snapshot.
-    has_waiting: bool,
 }
 
+/// What is known of one market besides its subscription.
 #[derive(Debug)]
 struct Watched {
-    market: Market,
-    symbol: String,
-    state: State,
-    sequence: u64,
     /// Levels a side that the exchange keeps up to date.
     levels: usize,
     depth: Depth,
-    asked_at: Option<Time>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// No snapshot yet; it is asked for again when the time comes.
-    Waiting {
-        again_at: Time,
-    },
-    Live,
-    /// The exchange does not have the market, or it cannot be held here. The next connection tries
-    /// again.
-    Refused,
 }
 
 impl KrakenFeed {
@@ -66,28 +48,18 @@ impl KrakenFeed {
     pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
     /// Levels a side that are subscribed to.
     pub const DEPTH_LEVELS: usize = 500;
-    /// How long a snapshot may take before it is asked for again.
-    const PATIENCE: Span = Span::secs(10);
-    /// A market is not subscribed to more often, whatever its book looks like.
-    const RESYNC_EVERY: Span = Span::SECOND;
 
     pub fn new(setup: &Setup) -> Self {
-        let watched = |pair: &Pair| Watched {
-            market: Market {
-                venue: setup.venue,
-                pair: *pair,
-            },
-            symbol: pair.to_string(),
-            state: State::Waiting {
-                again_at: Time::MAX,
-            },
-            sequence: 0,
-            levels: Self::DEPTH_LEVELS,
-            depth: Depth::default(),
-            asked_at: None,
+        let watched = |pair: &Pair| {
+            let venue = setup.venue;
+            let own = Watched {
+                levels: Self::DEPTH_LEVELS,
+                depth: Depth::default(),
+            };
+            (Market { venue, pair: *pair }, pair.to_string(), own)
         };
         Self {
-            markets: setup.pairs.iter().map(watched).collect(),
+            markets: Subscriptions::new(setup.pairs.iter().map(watched)),
             symbols: Names::new(setup.pairs.iter().map(Pair::to_string), b'"'),
             stamps: Stamps::default(),
             sides: Sides::default(),
@@ -95,7 +67,6 @@ impl KrakenFeed {
             asks: Vec::new(),
             counts: ReadCounts::default(),
             request: 0,
-            has_waiting: false,
         }
     }
 
@@ -106,45 +77,30 @@ impl KrakenFeed {
         now: Time,
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
-        let Some(watched) = self.markets.get_mut(head.market) else {
+        let Some(market) = self.markets.get_mut(head.market) else {
             return Err(DecodeError::Unknown);
         };
-        if !head.is_snapshot && watched.state != State::Live {
+        if !head.is_snapshot && !market.is_live() {
             heard(Heard::Alive);
             return Ok(());
         }
+        let Watched { levels, depth } = &mut market.own;
         if head.is_snapshot {
-            watched.depth.clear();
+            depth.clear();
         }
         let Sides { bids, asks } = &self.sides;
-        let depth = &mut watched.depth;
         apply(depth, Side::Bid, bids, head.is_snapshot, &mut self.bids);
         apply(depth, Side::Ask, asks, head.is_snapshot, &mut self.asks);
-        depth.truncate(watched.levels, &mut self.bids, &mut self.asks);
+        depth.truncate(*levels, &mut self.bids, &mut self.asks);
         let sum = depth.checksum();
         if head.checksum.is_some_and(|told| told != sum) {
-            watched.state = State::Waiting {
-                again_at: now + Self::RESYNC_EVERY,
-            };
-            self.has_waiting = true;
-            heard(Heard::Book(watched.gap(now)));
+            let gap = self.markets.lose(head.market, now);
+            heard(gap.map_or(Heard::Alive, Heard::Book));
             return Ok(());
         }
-        let previous = watched.sequence;
-        watched.sequence += 1;
-        watched.state = State::Live;
-        heard(Heard::Book(BookUpdate {
-            market: watched.market,
-            kind: match head.is_snapshot {
-                true => UpdateKind::Snapshot,
-                false => UpdateKind::Delta { previous },
-            },
-            sequence: watched.sequence,
-            bids: &self.bids,
-            asks: &self.asks,
-            venue_time: head.at.unwrap_or(now),
-            engine_lag: Span::ZERO,
-        }));
+        let levels = [self.bids.as_slice(), self.asks.as_slice()];
+        let at = head.at.unwrap_or(now);
+        heard(Heard::Book(market.next(head.is_snapshot, levels, at)));
         Ok(())
     }
 
@@ -170,11 +126,7 @@ impl KrakenFeed {
                 }
             };
         }
-        let frame: Frame<'_> =
-            serde_json::from_slice(frame).map_err(|error| DecodeError::Malformed {
-                at: error.column(),
-                what: "json",
-            })?;
+        let frame: Frame<'_> = document::read(frame)?;
         match (frame.channel.as_deref(), frame.method.as_deref()) {
             (Some("book"), None) => {
                 let read = read_book(&frame, &self.symbols, &mut self.sides);
@@ -201,9 +153,8 @@ impl KrakenFeed {
             // Whatever else it is, such as a subscription that still stands, may pass.
             if why.contains("not supported")
                 && let Some(market) = self.symbols.find_name(symbol.as_bytes())
-                && let Some(watched) = self.markets.get_mut(market)
             {
-                watched.state = State::Refused;
+                self.markets.refuse(market);
             }
             return Err(DecodeError::Unknown);
         }
@@ -219,20 +170,18 @@ impl KrakenFeed {
     }
 
     fn set_levels(&mut self, market: usize, levels: usize) {
-        if let Some(watched) = self.markets.get_mut(market) {
-            watched.levels = levels.clamp(SUMMED, DEPTH_MAX);
+        if let Some(market) = self.markets.get_mut(market) {
+            market.own.levels = levels.clamp(SUMMED, DEPTH_MAX);
         }
     }
 
     /// A market that cannot be held is given up alone: reconnecting would bring the same frame.
     fn refuse(&mut self, fault: Fault) -> DecodeError {
         match fault {
-            Fault::Malformed(what) => DecodeError::Malformed { at: 0, what },
+            Fault::Malformed(what) => DecodeError::malformed(what),
             Fault::Unknown => DecodeError::Unknown,
             Fault::Beyond { market } => {
-                if let Some(watched) = self.markets.get_mut(market) {
-                    watched.state = State::Refused;
-                }
+                self.markets.refuse(market);
                 DecodeError::Unknown
             }
         }
@@ -266,23 +215,6 @@ fn apply(
     }
 }
 
-impl Watched {
-    /// Returns an update that does not follow on any other: the book stage sees that one is missing.
-    fn gap(&mut self, now: Time) -> BookUpdate<'static> {
-        let previous = self.sequence + 1;
-        self.sequence += 2;
-        BookUpdate {
-            market: self.market,
-            kind: UpdateKind::Delta { previous },
-            sequence: self.sequence,
-            bids: &[],
-            asks: &[],
-            venue_time: now,
-            engine_lag: Span::ZERO,
-        }
-    }
-}
-
 /// Asks for the books of these symbols, or no longer.
 fn request(method: &str, symbols: &str, request: &mut u64) -> String {
     *request += 1;
@@ -298,62 +230,28 @@ fn request(method: &str, symbols: &str, request: &mut u64) -> String {
 
 impl Feed for KrakenFeed {
     fn subscribe(&mut self, now: Time, ask: &mut dyn FnMut(Ask<'_>)) {
-        let mut symbols = String::new();
-        for watched in &mut self.markets {
-            let comma = if symbols.is_empty() { "" } else { "," };
-            symbols.push_str(&format!("{comma}\"{}\"", watched.symbol));
-            watched.state = State::Waiting {
-                again_at: now + Self::PATIENCE,
-            };
-            watched.levels = Self::DEPTH_LEVELS;
-            watched.asked_at = Some(now);
-        }
-        self.has_waiting = true;
+        let levels = Self::DEPTH_LEVELS;
+        self.markets.begin(now, |watched| watched.levels = levels);
+        let symbols = self.markets.quoted_names();
         let frame = request("subscribe", &symbols, &mut self.request);
         ask(Ask::Frame(frame.as_bytes()));
     }
 
     /// Subscribes anew, at most once a second: only that brings a snapshot.
     fn resync(&mut self, market: Market, now: Time, ask: &mut dyn FnMut(Ask<'_>)) {
-        let mut markets = self.markets.iter_mut();
-        let Some(watched) = markets.find(|watched| watched.market == market) else {
-            return;
-        };
-        if watched.state == State::Refused {
-            return;
-        }
-        let at = watched.asked_at.map_or(now, |at| at + Self::RESYNC_EVERY);
-        watched.state = State::Waiting {
-            again_at: at.max(now),
-        };
-        self.has_waiting = true;
+        self.markets.resync(market, now);
         self.tend(now, ask);
     }
 
     /// Asks again where no snapshot came. The exchange sends its heartbeat unasked.
     fn tend(&mut self, now: Time, ask: &mut dyn FnMut(Ask<'_>)) -> Option<Time> {
-        if !self.has_waiting {
-            return None;
-        }
-        let mut next = Time::MAX;
-        self.has_waiting = false;
-        for watched in &mut self.markets {
-            let State::Waiting { again_at } = &mut watched.state else {
-                continue;
-            };
-            self.has_waiting = true;
-            if *again_at <= now {
-                *again_at = now + Self::PATIENCE;
-                watched.asked_at = Some(now);
-                let symbol = format!("\"{}\"", watched.symbol);
-                for method in ["unsubscribe", "subscribe"] {
-                    let frame = request(method, &symbol, &mut self.request);
-                    ask(Ask::Frame(frame.as_bytes()));
-                }
+        let number = &mut self.request;
+        self.markets.tend(now, |symbol| {
+            for method in ["unsubscribe", "subscribe"] {
+                let frame = request(method, &format!("\"{symbol}\""), number);
+                ask(Ask::Frame(frame.as_bytes()));
             }
-            next = next.min(*again_at);
-        }
-        (next < Time::MAX).then_some(next)
+        })
     }
 
     /// Decodes one frame.
@@ -403,6 +301,7 @@ impl Feed for KrakenFeed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::time::Span;
     use crate::venue::Framing;
 
     const NOW: Time = Time(1_700_000_000_000_000_000);
@@ -484,7 +383,7 @@ mod tests {
             r#"{"method":"subscribe","params":{"channel":"book","symbol":["BTC/USD","ETH/USD"],"depth":500,"snapshot":true},"req_id":2}"#
         );
         assert_eq!(asked(&mut feed, NOW), Vec::<String>::new());
-        let late = asked(&mut feed, NOW + KrakenFeed::PATIENCE);
+        let late = asked(&mut feed, NOW + Subscriptions::<Watched>::PATIENCE);
         assert_eq!(late.len(), 4, "both markets again: {late:?}");
     }
 
@@ -569,7 +468,7 @@ mod tests {
         assert_eq!(hear(&mut feed, refused), Err(DecodeError::Unknown));
         let fine = r#"{"channel":"book","type":"snapshot","data":[{"symbol":"ETH/USD","bids":[{"price":0.0000123451,"qty":1}],"asks":[],"checksum":1}]}"#;
         assert_eq!(hear(&mut feed, fine), Err(DecodeError::Unknown));
-        let late = asked(&mut feed, NOW + KrakenFeed::PATIENCE);
+        let late = asked(&mut feed, NOW + Subscriptions::<Watched>::PATIENCE);
         assert_eq!(late, Vec::<String>::new());
     }
 

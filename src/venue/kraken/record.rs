@@ -34,7 +34,7 @@ pub fn read_document(bytes: &[u8]) -> Result<Document, DecodeError> {
     if is_words && !is_json(text) {
         return Ok(Document::refusal(text));
     }
-    Err(malformed("no document of this exchange"))
+    Err(DecodeError::malformed("no document of this exchange"))
 }
 
 /// Reads a frame of v2, or an event of v1.
@@ -71,7 +71,7 @@ fn read_frame(text: &str, fields: &Fields<'_>) -> Result<Document, DecodeError> 
         Some("level3") => Ok(Document::new("orders of the book", rows)),
         Some(_) => Ok(Document::new(NOT_BUILT, rows)),
         None if fields.contains_key("type") => Ok(Document::new(NOT_BUILT, 0)),
-        None => Err(malformed("no frame of this exchange")),
+        None => Err(DecodeError::malformed("no frame of this exchange")),
     }
 }
 
@@ -115,7 +115,7 @@ fn read_instruments(data: &str) -> Result<Document, DecodeError> {
     for instrument in &instruments.pairs {
         let finest = instrument.price_precision.max(instrument.qty_precision);
         if finest > PRECISION_MAX || !instrument.symbol.contains('/') {
-            return Err(malformed("instrument"));
+            return Err(DecodeError::malformed("instrument"));
         }
     }
     Ok(Document::new("instruments", instruments.pairs.len()))
@@ -124,10 +124,10 @@ fn read_instruments(data: &str) -> Result<Document, DecodeError> {
 /// Reads a frame of v1 that is a list, or a list of trading.
 fn read_list(items: &[&RawValue]) -> Result<Document, DecodeError> {
     let [_, parts @ .., channel, _] = items else {
-        return Err(malformed("no list of this exchange"));
+        return Err(DecodeError::malformed("no list of this exchange"));
     };
     let Ok(channel) = serde_json::from_str::<String>(channel.get()) else {
-        return Err(malformed("no list of this exchange"));
+        return Err(DecodeError::malformed("no list of this exchange"));
     };
     let rows = |parts: &[&RawValue]| -> usize {
         let lists = parts.iter().filter_map(|part| items_of(part.get()));
@@ -139,7 +139,7 @@ fn read_list(items: &[&RawValue]) -> Result<Document, DecodeError> {
     {
         "book" => read_book_parts(parts),
         "ticker" => {
-            let part = parts.first().ok_or(malformed("ticker"))?;
+            let part = parts.first().ok_or(DecodeError::malformed("ticker"))?;
             Ok(with_best_of("ticker frame", &read(part.get())?)?)
         }
         "trade" => Ok(Document::new("trades frame", rows(parts))),
@@ -157,13 +157,13 @@ fn read_book_parts(parts: &[&RawValue]) -> Result<Document, DecodeError> {
             if name == "c" {
                 let sum: Literal<'_> = read(value.get())?;
                 let sum = sum.whole().and_then(|sum| u32::try_from(sum).ok());
-                sum.ok_or(malformed("checksum"))?;
+                sum.ok_or(DecodeError::malformed("checksum"))?;
                 continue;
             }
             let levels: Vec<Vec<Cow<'_, str>>> = read(value.get())?;
             let is_level = |row: &Vec<Cow<'_, str>>| (3..=4).contains(&row.len());
             if !["a", "b", "as", "bs"].contains(&name.as_ref()) || !levels.iter().all(is_level) {
-                return Err(malformed("book"));
+                return Err(DecodeError::malformed("book"));
             }
             rows += levels.len();
         }
@@ -177,7 +177,7 @@ fn read_reply(text: &str) -> Result<Document, DecodeError> {
     let Some(result) = reply.result else {
         return match reply.error.first() {
             Some(why) => Ok(Document::refusal(why)),
-            None => Err(malformed("neither result nor error")),
+            None => Err(DecodeError::malformed("neither result nor error")),
         };
     };
     let text = result.get();
@@ -252,15 +252,17 @@ fn read_tickers(text: &str) -> Result<Document, DecodeError> {
 
 fn with_best_of(kind: &'static str, ticker: &Ticker<'_>) -> Result<Document, DecodeError> {
     let price = |side: &[Literal<'_>], excess: Excess| -> Result<Price, DecodeError> {
-        let literal = side.first().ok_or(malformed("ticker"))?;
-        literal.price(excess).map_err(|_| malformed("ticker"))
+        let literal = side.first().ok_or(DecodeError::malformed("ticker"))?;
+        literal
+            .price(excess)
+            .map_err(|_| DecodeError::malformed("ticker"))
     };
     let (bid, ask) = (
         price(&ticker.b, Excess::Down)?,
         price(&ticker.a, Excess::Up)?,
     );
     if bid > ask {
-        return Err(malformed(
+        return Err(DecodeError::malformed(
             "bid and ask of the ticker are the wrong way round",
         ));
     }
@@ -276,7 +278,7 @@ fn best<'a>(
     let mut best: Option<Price> = None;
     for (price, quantity) in rows {
         let number = |literal: &Literal<'_>, excess| {
-            countable(literal.units(excess)).map_err(|_| malformed("level"))
+            countable(literal.units(excess)).map_err(|_| DecodeError::malformed("level"))
         };
         let (price, _) = (number(price, excess)?, number(quantity, Excess::Down)?);
         let Some(price) = price.map(Price) else {
@@ -289,8 +291,4 @@ fn best<'a>(
         });
     }
     Ok(best)
-}
-
-fn malformed(what: &'static str) -> DecodeError {
-    DecodeError::Malformed { at: 0, what }
 }

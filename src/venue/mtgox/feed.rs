@@ -22,6 +22,7 @@ use crate::model::instrument::{Market, Pair};
 use crate::model::market::{BookUpdate, Level, Side, UpdateKind};
 use crate::model::number::{Price, Quantity};
 use crate::model::time::{Span, Time};
+use crate::venue::document::read;
 use crate::venue::literal::Excess;
 use crate::venue::mtgox::mirror::{Changed, Mirror};
 use crate::venue::mtgox::money::decimals;
@@ -193,7 +194,7 @@ impl MtgoxFeed {
         now: Time,
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
-        match socketio::parse(frame).ok_or(malformed("socket.io"))? {
+        match socketio::parse(frame).ok_or(DecodeError::malformed("socket.io"))? {
             Packet::Disconnect => return Err(DecodeError::Refused { what: "disconnect" }),
             Packet::Connect("") => self.push_frame(format!("1::{NAMESPACE}").into_bytes()),
             Packet::Connect(NAMESPACE) if !self.is_open => {
@@ -248,7 +249,7 @@ impl MtgoxFeed {
                 heard(Heard::Account);
                 Ok(())
             }
-            None => Err(malformed("private without a kind")),
+            None => Err(DecodeError::malformed("private without a kind")),
         }
     }
 
@@ -258,7 +259,7 @@ impl MtgoxFeed {
         now: Time,
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
-        let us = lag.age.whole().ok_or(malformed("lag"))?;
+        let us = lag.age.whole().ok_or(DecodeError::malformed("lag"))?;
         self.engine_lag = Span(us.saturating_mul(Span::MICRO.0));
         self.lag_heard = now;
         heard(Heard::EngineLag(self.engine_lag));
@@ -275,7 +276,7 @@ impl MtgoxFeed {
         let index = index.ok_or(DecodeError::Unknown)?;
         let pair = self.markets[index].market.pair;
         let row = row.level(pair.base, pair.quote);
-        let row = row.map_err(|_| malformed("depth row"))?;
+        let row = row.map_err(|_| DecodeError::malformed("depth row"))?;
         let watched = &mut self.markets[index];
         heard(Heard::Alive);
         let Some((side, (level, stamp_us))) = row else {
@@ -308,7 +309,7 @@ impl MtgoxFeed {
         let item = ticker.item.as_deref().unwrap_or("BTC");
         let index = self.market_of(item, &ticker.buy.currency);
         let index = index.ok_or(DecodeError::Unknown)?;
-        let price = |units: Option<i64>| units.map(Price).ok_or(malformed("ticker"));
+        let price = |units: Option<i64>| units.map(Price).ok_or(DecodeError::malformed("ticker"));
         let (bid, ask) = (price(ticker.buy.units())?, price(ticker.sell.units())?);
         let said_us = ticker.now.as_ref().and_then(|now| now.whole());
         heard(Heard::Alive);
@@ -340,7 +341,7 @@ impl MtgoxFeed {
         let taker = match row.trade_type.as_ref() {
             "bid" => Side::Bid,
             "ask" => Side::Ask,
-            _ => return Err(malformed("trade type")),
+            _ => return Err(DecodeError::malformed("trade type")),
         };
         heard(Heard::Alive);
         let is_copy = row.primary.as_deref() == Some("N");
@@ -410,7 +411,9 @@ impl MtgoxFeed {
         for (side, rows) in [(Side::Bid, &depth.bids), (Side::Ask, &depth.asks)] {
             for row in rows {
                 let level = row.level(pair.base, pair.quote);
-                if let Some((level, stamp_us)) = level.map_err(|_| malformed("depth level"))? {
+                if let Some((level, stamp_us)) =
+                    level.map_err(|_| DecodeError::malformed("depth level"))?
+                {
                     mirror.set(side, level, stamp_us, &mut unused);
                 }
             }
@@ -436,7 +439,7 @@ impl MtgoxFeed {
         }
         if mirror.is_crossed() {
             watched.restart(now + Self::CACHED_FOR);
-            return Err(malformed("crossed depth"));
+            return Err(DecodeError::malformed("crossed depth"));
         }
         watched.mirror = mirror;
         watched.is_live = true;
@@ -620,19 +623,8 @@ pub fn content<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, DecodeError>
 }
 
 fn part<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Result<T, DecodeError> {
-    let raw = raw.ok_or(malformed("private without its part"))?;
+    let raw = raw.ok_or(DecodeError::malformed("private without its part"))?;
     read(raw.get().as_bytes())
-}
-
-fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
-    serde_json::from_slice(bytes).map_err(|error| DecodeError::Malformed {
-        at: error.column(),
-        what: "json",
-    })
-}
-
-fn malformed(what: &'static str) -> DecodeError {
-    DecodeError::Malformed { at: 0, what }
 }
 
 /// Reads the bytes of a document whatever its texts for people hold.

@@ -10,6 +10,7 @@ use crate::model::market::{BookUpdate, Level, UpdateKind};
 use crate::model::number::{Price, Quantity, parse_decimal};
 use crate::model::time::{Span, Time};
 use crate::model::trade::{Filled, OrderReport};
+use crate::venue::document;
 use crate::venue::scan::{ReadCounts, Scan};
 use crate::venue::simulated::DEPTH_LEVELS_MAX;
 use crate::venue::simulated::message::{Book, BookKind, Frame, Operation, OrderRow, json_of};
@@ -101,7 +102,7 @@ impl SimulatedFeed {
             (BookKind::Snapshot, None) => UpdateKind::Snapshot,
             (BookKind::Delta, Some(previous)) => UpdateKind::Delta { previous },
             (BookKind::Snapshot, Some(_)) | (BookKind::Delta, None) => {
-                return Err(malformed("prev belongs to deltas"));
+                return Err(DecodeError::malformed("prev belongs to deltas"));
             }
         };
         read_levels(&book.bids, &mut self.bids)?;
@@ -110,7 +111,7 @@ impl SimulatedFeed {
             market,
             kind,
             sequence: book.seq,
-            venue_time: Time(whole_number(&book.ts).ok_or(malformed("ts"))?),
+            venue_time: Time(whole_number(&book.ts).ok_or(DecodeError::malformed("ts"))?),
             engine_lag: span_of_micros(book.lag_us),
         })
     }
@@ -128,22 +129,24 @@ impl SimulatedFeed {
         let is_snapshot = match head.kind {
             UpdateKind::Snapshot => true,
             UpdateKind::Delta { previous } if previous < head.sequence => false,
-            UpdateKind::Delta { .. } => return Err(malformed("seq does not follow prev")),
+            UpdateKind::Delta { .. } => {
+                return Err(DecodeError::malformed("seq does not follow prev"));
+            }
         };
         if !self.bids.is_sorted_by(|one, other| one.price > other.price)
             || !self.asks.is_sorted_by(|one, other| one.price < other.price)
         {
-            return Err(malformed("levels out of order"));
+            return Err(DecodeError::malformed("levels out of order"));
         }
         let mut levels = self.bids.iter().chain(&self.asks);
         if levels.any(|level| !level.price.is_positive() || is_snapshot && level.quantity.is_zero())
         {
-            return Err(malformed("empty level"));
+            return Err(DecodeError::malformed("empty level"));
         }
         if let (true, Some(bid), Some(ask)) = (is_snapshot, self.bids.first(), self.asks.first())
             && bid.price >= ask.price
         {
-            return Err(malformed("crossed snapshot"));
+            return Err(DecodeError::malformed("crossed snapshot"));
         }
         heard(Heard::Book(BookUpdate {
             market: head.market,
@@ -198,11 +201,7 @@ impl Feed for SimulatedFeed {
             return self.hear_book(head, heard);
         }
         self.counts.slow += 1;
-        let read: Frame<'_> =
-            serde_json::from_slice(frame).map_err(|error| DecodeError::Malformed {
-                at: error.column(),
-                what: "json",
-            })?;
+        let read: Frame<'_> = document::read(frame)?;
         match read {
             Frame::Book(book) => {
                 let head = self.read_book(&book)?;
@@ -210,7 +209,7 @@ impl Feed for SimulatedFeed {
             }
             Frame::Order(row) => {
                 let market = self.market_of(&row.pair)?;
-                let report = report_of(&row, market).ok_or(malformed("order"))?;
+                let report = report_of(&row, market).ok_or(DecodeError::malformed("order"))?;
                 heard(Heard::Order(report));
             }
             Frame::Lag { us } => heard(Heard::EngineLag(span_of_micros(us))),
@@ -258,11 +257,13 @@ fn read_levels(
     levels: &mut Vec<Level>,
 ) -> Result<(), DecodeError> {
     if rows.len() > usize::from(DEPTH_LEVELS_MAX) {
-        return Err(malformed("too many levels"));
+        return Err(DecodeError::malformed("too many levels"));
     }
     levels.clear();
     for (price, quantity) in rows {
-        let number = |text: &str| parse_decimal(text.as_bytes()).map_err(|_| malformed("number"));
+        let number = |text: &str| {
+            parse_decimal(text.as_bytes()).map_err(|_| DecodeError::malformed("number"))
+        };
         levels.push(Level {
             price: Price(number(price)?),
             quantity: Quantity(number(quantity)?),
@@ -273,10 +274,6 @@ fn read_levels(
 
 fn span_of_micros(micros: u64) -> Span {
     Span(micros.saturating_mul(Span::MICRO.0))
-}
-
-fn malformed(what: &'static str) -> DecodeError {
-    DecodeError::Malformed { at: 0, what }
 }
 
 /// Reads `["price","quantity"],…]` into `levels`.
