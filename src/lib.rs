@@ -10,6 +10,7 @@ pub mod arbitrage;
 pub mod risk;
 pub mod execution;
 pub mod offer;
+pub mod latency;
 pub mod membership;
 pub mod wire;
 pub mod journal;

@@ -27,6 +27,7 @@ const LAYERS: &[&[&str]] = &[
         "discovery",
         "wire",
         "journal",
+        "latency",
     ],
     &["config"],
     &["node"],

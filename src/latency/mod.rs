@@ -1,0 +1,10 @@
+//! Latency between sites: what is measured, what it may claim, and how it is shown.
+//!
+//! ```text
+//! schedule ─▶ probes on the sockets that trade ─▶ Train ─▶ Report ─▶ text, JSON, .hlog, SVG
+//!                                                            └─▶ verify, compare, why
+//! ```
+//! A train is open-loop: its probes leave when they are due, whether or not earlier ones were
+//! answered, so a peer that stalls shows in every probe that met the stall.
+
+pub mod train;
