@@ -12,6 +12,7 @@ use crate::model::currency::Currency;
 use crate::model::instrument::{Pair, VenueId};
 use crate::model::market::Rules;
 use crate::model::number::Quantity;
+use crate::model::time::Span;
 use crate::venue::{Dialect, Framing, Setup};
 use crate::{arbitrage, execution, membership, offer, risk};
 
@@ -23,6 +24,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Numeric addresses that go into the card.
     pub advertise: Vec<SocketAddr>,
+    pub transport: Transport,
     /// Relative to the home.
     pub store: PathBuf,
     pub trading: Trading,
@@ -97,6 +99,7 @@ fn read<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>, known: &Known<'_>) 
         name: node.name,
         listen: node.listen,
         advertise: node.advertise,
+        transport: node.transport,
         store: node.store,
         trading: node.trading,
         venues,
@@ -106,6 +109,23 @@ fn read<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>, known: &Known<'_>) 
         execution: execution?,
         offer: offer?,
     })
+}
+
+/// How links to peers are driven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// The default: the core thread sleeps between packets.
+    Shared,
+    /// The core thread goes on looking for packets for so long after the last one.
+    Colo { park_after: ParkAfter },
+}
+
+/// When a core thread that looks for packets goes to sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParkAfter {
+    AtOnce,
+    Quiet(Span),
+    Never,
 }
 
 /// Whether orders are real.

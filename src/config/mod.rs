@@ -93,6 +93,8 @@ const NODE: &[Key] = &[
     default("advertise", "[]"),
     default("places", "\"auto\""),
     default("dedicated", "false"),
+    default("transport", "\"shared\""),
+    default("park_after", "\"5ms\""),
     default("redial_min", "\"250ms\""),
     default("redial_max", "\"30s\""),
 ];

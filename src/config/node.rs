@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
-use crate::config::checked::Trading;
+use crate::config::checked::{ParkAfter, Trading, Transport};
 use crate::config::fault::Reason;
 use crate::config::raw::{Reader, Section};
 use crate::config::scalar;
@@ -19,6 +19,7 @@ pub(super) struct NodePart {
     pub(super) name: String,
     pub(super) listen: SocketAddr,
     pub(super) advertise: Vec<SocketAddr>,
+    pub(super) transport: Transport,
     pub(super) store: PathBuf,
     pub(super) trading: Trading,
     pub(super) membership: membership::Settings,
@@ -36,6 +37,10 @@ pub(super) fn read<'t>(
     let advertise = reader.list(&section, "advertise", ADDRESSES_MAX, scalar::address);
     let places = reader.value(&section, "places", places);
     let dedicated = reader.value(&section, "dedicated", scalar::boolean);
+    let is_colo = reader.value(&section, "transport", |value| {
+        scalar::word(value, &[("shared", false), ("colo", true)])
+    });
+    let park_after = reader.value(&section, "park_after", park_after);
     let redial_min = reader.value(&section, "redial_min", redial);
     let redial_max = reader.value(&section, "redial_max", redial);
     if redial_min > redial_max && redial_max.is_some() {
@@ -54,10 +59,16 @@ pub(super) fn read<'t>(
         }
         Places::Exactly(places) => places,
     };
+    let (is_colo, park_after) = (is_colo?, park_after?);
     Some(NodePart {
         name: name?,
         listen: listen?,
         advertise,
+        transport: if is_colo {
+            Transport::Colo { park_after }
+        } else {
+            Transport::Shared
+        },
         store: store?,
         trading: trading?,
         membership: membership::Settings {
@@ -126,6 +137,26 @@ fn places(value: &DeValue<'_>) -> Result<Places, Reason> {
 
 /// Links one core thread can serve.
 const PLACES_MAX: u16 = 256;
+
+/// Waking a thread takes longer than a round trip next door: less than this gains nothing.
+const PARK_AFTER_MIN: Span = Span::millis(2);
+
+fn park_after(value: &DeValue<'_>) -> Result<ParkAfter, Reason> {
+    match value.as_str() {
+        Some("never") => return Ok(ParkAfter::Never),
+        Some("at_once") => return Ok(ParkAfter::AtOnce),
+        Some(_) | None => {}
+    }
+    let quiet = scalar::span(value, Span::secs(3_600))?;
+    if quiet < PARK_AFTER_MIN {
+        return Err(Reason::Value {
+            found: scalar::span_text(quiet),
+            wanted: "2ms or more, \"at_once\" or \"never\"",
+            example: "park_after = \"5ms\"",
+        });
+    }
+    Ok(ParkAfter::Quiet(quiet))
+}
 
 fn redial(value: &DeValue<'_>) -> Result<Span, Reason> {
     scalar::span(value, Span::secs(3_600))

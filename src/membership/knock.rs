@@ -185,18 +185,26 @@ impl Knocks {
         clocks: Clocks,
     ) -> Option<usize> {
         let from = canonical(from);
-        let long = bytes.first().is_some_and(|first| first & LONG_HEADER != 0);
-        let passed = if long {
-            self.handle_knock(from, bytes, clocks)
-        } else {
-            let entry = self.table.get(&from);
-            let held = entry.is_some_and(|entry| entry.holds > 0 && !entry.leaving);
-            let passed = held && !bytes.is_empty();
-            self.stats.unproven += u64::from(!passed);
-            passed.then_some(bytes.len())
-        };
+        if is_short(bytes) {
+            return self.handle_short(from, bytes);
+        }
+        let passed = self.handle_knock(from, bytes, clocks);
         self.stats.passed += u64::from(passed.is_some());
         passed
+    }
+
+    /// Judges a datagram that needs no clock, as all of a connection's but its first ones do.
+    pub fn handle_short(&mut self, from: SocketAddr, bytes: &[u8]) -> Option<usize> {
+        let passed = self.is_held(from) && !bytes.is_empty();
+        self.stats.unproven += u64::from(!passed);
+        self.stats.passed += u64::from(passed);
+        passed.then_some(bytes.len())
+    }
+
+    /// Tells whether a connection is held at an address: what is not a first packet leaves as it is.
+    pub fn is_held(&self, address: SocketAddr) -> bool {
+        let entry = self.table.get(&canonical(address));
+        entry.is_some_and(|entry| entry.holds > 0 && !entry.leaving)
     }
 
     /// Judges an outgoing datagram; writes it with its trailer where it needs one.
@@ -215,7 +223,7 @@ impl Knocks {
             self.stats.unsent += 1;
             return Outgoing::Silence;
         }
-        if packet.first().is_some_and(|first| first & LONG_HEADER == 0) {
+        if is_short(packet) {
             return Outgoing::Plain;
         }
         let Some(door) = self.peers.get(&entry.peer) else {
@@ -371,6 +379,11 @@ impl fmt::Debug for Knocks {
             .field("stats", &self.stats)
             .finish_non_exhaustive()
     }
+}
+
+/// Tells whether this is not one of a connection's first packets; true of nothing at all.
+pub fn is_short(bytes: &[u8]) -> bool {
+    bytes.first().is_none_or(|first| first & LONG_HEADER == 0)
 }
 
 /// An IPv4 address in its own form, also where the socket is IPv6.

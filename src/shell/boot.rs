@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::config::FILE_BYTES_MAX;
 use crate::config::capability::{Capability, CapabilityError};
-use crate::config::checked::{Config, Trading, Venue};
+use crate::config::checked::{Config, ParkAfter, Trading, Transport, Venue};
 use crate::journal::owed::Owed;
 use crate::journal::record::Record;
 use crate::membership::Peer;
@@ -24,7 +25,7 @@ use crate::shell::control::{ControlError, ControlHandle};
 use crate::shell::driver::{Driver, Hands};
 use crate::shell::feed::{self, FeedSettings, Stream};
 use crate::shell::identity::{Identity, IdentityError};
-use crate::shell::mesh::Mesh;
+use crate::shell::mesh::{Mesh, Profile};
 use crate::shell::orders::{self, OrdersError, OrdersSettings};
 use crate::shell::peers::{PeerList, PeerListError};
 use crate::shell::private_file::{self, PrivateFileError};
@@ -141,7 +142,13 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
     let driver = Driver::new(config.name.clone(), is_live, clock, node, outbox);
     let control = ControlHandle::serve(&home, Rc::clone(&driver) as _)?;
     let sink = Rc::clone(&driver) as Rc<dyn MeshSink>;
-    let mesh = Mesh::start(&identity, config.listen, &peers, sink)?;
+    let mesh = Mesh::start(
+        profile_of(config.transport),
+        &identity,
+        config.listen,
+        &peers,
+        sink,
+    )?;
     let mut hands = Hands {
         mesh,
         feeds: BTreeMap::new(),
@@ -173,6 +180,19 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
     }
     driver.start(hands);
     Ok(driver)
+}
+
+fn profile_of(transport: Transport) -> Profile {
+    match transport {
+        Transport::Shared => Profile::Shared,
+        Transport::Colo { park_after } => Profile::Colo {
+            park_after: match park_after {
+                ParkAfter::AtOnce => Duration::ZERO,
+                ParkAfter::Quiet(quiet) => Duration::from_nanos(quiet.0),
+                ParkAfter::Never => Duration::MAX,
+            },
+        },
+    }
 }
 
 fn certificates(home: &Path, venue: &Venue) -> Result<Option<Vec<u8>>, StartError> {

@@ -171,6 +171,7 @@ impl Driver {
                 for output in outbox.outputs() {
                     self.act(hands, *output, &outbox, &mut core.backlog);
                 }
+                hands.mesh.flush();
             }
             core.outbox = outbox;
             core.outbox.clear();

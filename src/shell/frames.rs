@@ -1,10 +1,11 @@
-//! Cuts a link's stream into frames and counts what a peer may still send.
+//! Frames of a link's stream: those that wait to leave, those that came, and how many may come.
 #![expect(
     clippy::disallowed_methods,
     reason = "the allowance of a flooding peer refills with time"
 )]
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::time::Instant;
 
 /// Bytes of one frame, without its length.
@@ -13,7 +14,23 @@ pub const FRAME_BYTES_MAX: usize = 64 * 1_024;
 pub const ALLOWANCE_MAX: u32 = 20_000;
 pub const ALLOWANCE_PER_MILLI: u32 = 20;
 
-pub(super) const LENGTH_BYTES: usize = 4;
+/// Frames and bytes that may wait for a peer that reads slowly. Full: that link is closed.
+pub const QUEUED_FRAMES_MAX: usize = 8_192;
+pub const QUEUED_BYTES_MAX: usize = 1_024 * 1_024;
+/// What each end sends first.
+pub(super) const HELLO: &[u8] = b"expressnet/1 hello";
+
+const LENGTH_BYTES: usize = 4;
+
+/// Frames that wait until the stream takes them.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    buffer: Vec<u8>,
+    /// Bytes of `buffer` that the stream took.
+    sent: usize,
+    /// Where each waiting frame ends in `buffer`.
+    ends: VecDeque<usize>,
+}
 
 /// Cuts a stream into frames.
 #[derive(Debug, Default)]
@@ -27,6 +44,38 @@ pub(super) struct Frames {
 pub(super) struct Allowance {
     left: Cell<u32>,
     refilled: Cell<Instant>,
+}
+
+impl Waiting {
+    /// Adds a frame; false if too much waits already.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
+        let after = self.bytes().len() + LENGTH_BYTES + bytes.len();
+        if self.ends.len() >= QUEUED_FRAMES_MAX || after > QUEUED_BYTES_MAX {
+            return false;
+        }
+        self.buffer.extend_from_slice(&length(bytes));
+        self.buffer.extend_from_slice(bytes);
+        self.ends.push_back(self.buffer.len());
+        true
+    }
+
+    /// Returns what the stream has not taken yet.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.buffer[self.sent..]
+    }
+
+    /// Notes that the stream took so many bytes more.
+    pub(super) fn advance(&mut self, taken: usize) {
+        self.sent += taken;
+        while self.ends.front().is_some_and(|&end| end <= self.sent) {
+            self.ends.pop_front();
+        }
+        if self.sent == self.buffer.len() || self.sent > QUEUED_BYTES_MAX / 2 {
+            self.buffer.drain(..self.sent);
+            self.ends.iter_mut().for_each(|end| *end -= self.sent);
+            self.sent = 0;
+        }
+    }
 }
 
 impl Frames {
@@ -88,7 +137,7 @@ pub(super) fn framed(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Returns what stands before a frame.
-pub(super) fn length(bytes: &[u8]) -> [u8; LENGTH_BYTES] {
+fn length(bytes: &[u8]) -> [u8; LENGTH_BYTES] {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes()
 }
 

@@ -11,7 +11,6 @@ pub mod driver;
 pub mod feed;
 pub mod frames;
 pub mod identity;
-pub mod link;
 pub mod mesh;
 pub mod orders;
 pub mod peers;

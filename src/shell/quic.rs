@@ -118,17 +118,23 @@ pub fn client(
     Ok(client)
 }
 
-/// Opens an endpoint over a silent socket.
-pub fn endpoint(
-    socket: Arc<SilentSocket>,
-    server: Option<ServerConfig>,
-) -> Result<Endpoint, QuicError> {
+/// Returns the limits of every endpoint.
+pub fn endpoint_config() -> EndpointConfig {
     let mut config = EndpointConfig::default();
     config
         .grease_quic_bit(false)
         .supported_versions(vec![QUIC_VERSION_1])
         .min_reset_interval(RESET_INTERVAL);
+    config
+}
+
+/// Opens an endpoint over a silent socket.
+pub fn endpoint(
+    socket: Arc<SilentSocket>,
+    server: Option<ServerConfig>,
+) -> Result<Endpoint, QuicError> {
     let runtime = Arc::new(TokioRuntime);
+    let config = endpoint_config();
     Ok(Endpoint::new_with_abstract_socket(
         config, server, socket, runtime,
     )?)

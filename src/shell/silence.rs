@@ -21,7 +21,7 @@ use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use x25519_dalek::StaticSecret;
 
-use crate::membership::knock::{Clocks, KnockStats, Knocks, Outgoing};
+use crate::membership::knock::{Clocks, KnockStats, Knocks, Outgoing, is_short};
 use crate::model::ids::NodeId;
 use crate::model::time::Time;
 
@@ -86,6 +86,24 @@ impl Gate {
         self.lock().peer_at(address)
     }
 
+    /// Judges a datagram; returns how many of its bytes are QUIC's, or `None` to drop it.
+    pub fn handle_datagram(&self, from: SocketAddr, bytes: &[u8]) -> Option<usize> {
+        if is_short(bytes) {
+            return self.lock().handle_short(from, bytes);
+        }
+        let clocks = self.clocks();
+        self.lock().handle_datagram(from, bytes, clocks)
+    }
+
+    /// Judges an outgoing datagram; writes it with its trailer where it needs one.
+    pub fn seal(&self, to: SocketAddr, packet: &[u8], sealed: &mut Vec<u8>) -> Outgoing {
+        if is_short(packet) && self.lock().is_held(to) {
+            return Outgoing::Plain;
+        }
+        let clocks = self.clocks();
+        self.lock().seal(to, packet, clocks, sealed)
+    }
+
     pub fn stats(&self) -> KnockStats {
         self.lock().stats()
     }
@@ -134,11 +152,7 @@ impl SilentSocket {
         let mut read = ReadBuf::new(buffer);
         match self.socket.poll_recv_from(cx, &mut read) {
             Poll::Ready(Ok(from)) => {
-                let clocks = self.gate.clocks();
-                let passed = self
-                    .gate
-                    .lock()
-                    .handle_datagram(from, read.filled(), clocks);
+                let passed = self.gate.handle_datagram(from, read.filled());
                 Poll::Ready(Ok((passed.unwrap_or(0), from)))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -159,9 +173,7 @@ impl AsyncUdpSocket for SilentSocket {
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let mut sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
         let (to, packet) = (transmit.destination, transmit.contents);
-        let clocks = self.gate.clocks();
-        let outgoing = self.gate.lock().seal(to, packet, clocks, &mut sealed);
-        let bytes = match outgoing {
+        let bytes = match self.gate.seal(to, packet, &mut sealed) {
             Outgoing::Plain => packet,
             Outgoing::Sealed => &sealed,
             Outgoing::Silence => return Ok(()),

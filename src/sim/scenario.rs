@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::config::checked::{Config, Trading, Venue};
+use crate::config::checked::{Config, Trading, Transport, Venue};
 use crate::model::currency::{Currency, Method};
 use crate::model::ids::{NodeId, OwnerId, Pin};
 use crate::model::instrument::{Location, Pair, VenueId};
@@ -231,6 +231,7 @@ pub fn config(index: usize, beside: &[&VenuePlan], random: &mut Random) -> Confi
         name: format!("node-{index}"),
         listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
         advertise: Vec::new(),
+        transport: Transport::Shared,
         store: "journal.sqlite".into(),
         trading: Trading::Live {
             capability: "live.toml".into(),

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use expressnet::model::ids::LinkNo;
 use expressnet::shell::frames::ALLOWANCE_MAX;
-use expressnet::shell::link::{QUEUED_BYTES_MAX, SendError};
-use expressnet::shell::mesh::HANDSHAKE_DEADLINE;
+use expressnet::shell::frames::QUEUED_BYTES_MAX;
+use expressnet::shell::mesh::{HANDSHAKE_DEADLINE, SendError};
 use expressnet::shell::quic::{SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use quinn::{RecvStream, SendStream};
 
@@ -73,7 +73,7 @@ impl Scene {
 
 #[test]
 fn attack_18_who_does_not_say_hello_in_time_is_closed() {
-    run(async {
+    run(async || {
         let scene = Scene::new().await;
         let begun = Instant::now();
         let (silent, halting) = (scene.through_tls().await, scene.through_tls().await);
@@ -95,7 +95,7 @@ fn attack_18_who_does_not_say_hello_in_time_is_closed() {
 
 #[test]
 fn a_first_frame_that_is_no_hello_is_refused() {
-    run(async {
+    run(async || {
         let scene = Scene::new().await;
         for first in [
             &b"\0\0\0\x05order"[..],
@@ -115,7 +115,7 @@ fn a_first_frame_that_is_no_hello_is_refused() {
 
 #[test]
 fn attack_21_a_peer_that_never_reads_loses_its_link_and_nobody_else_notices() {
-    run(async {
+    run(async || {
         let scene = Scene::new().await;
         let (_entered, _sending, _receiving, link) = scene.enter().await;
         let frame = vec![1; 10_000];
@@ -154,7 +154,7 @@ fn attack_21_a_peer_that_never_reads_loses_its_link_and_nobody_else_notices() {
 
 #[test]
 fn attack_26_a_length_of_four_gigabytes_closes_the_link_without_memory() {
-    run(async {
+    run(async || {
         let scene = Scene::new().await;
         for length in [u32::MAX, 65_537, 0] {
             let (entered, mut sending, _receiving, link) = scene.enter().await;
@@ -176,7 +176,7 @@ fn attack_26_a_length_of_four_gigabytes_closes_the_link_without_memory() {
 
 #[test]
 fn attack_19_who_sends_more_than_its_allowance_is_closed() {
-    run(async {
+    run(async || {
         let scene = Scene::new().await;
         let (_entered, mut sending, _receiving, link) = scene.enter().await;
         let some = b"\0\0\0\x01a".repeat(1_000);
@@ -212,7 +212,7 @@ fn attack_19_who_sends_more_than_its_allowance_is_closed() {
 
 #[test]
 fn a_peer_that_ends_or_resets_its_stream_is_closed_and_opens_no_second_one() {
-    run(async {
+    run(async || {
         let scene = Scene::new().await;
         for reset in [true, false] {
             let (entered, mut sending, _receiving, link) = scene.enter().await;

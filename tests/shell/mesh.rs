@@ -59,7 +59,7 @@ fn new_key() -> KeyPair {
 
 #[test]
 fn attack_01_an_unknown_certificate_with_a_members_uuid_is_refused() {
-    run(async {
+    run(async || {
         let (victim, member, attacker) = scene();
         let key = new_key();
         let forged = forge(&key, &member.id().to_string());
@@ -70,7 +70,7 @@ fn attack_01_an_unknown_certificate_with_a_members_uuid_is_refused() {
 
 #[test]
 fn attack_02_a_stolen_certificate_without_its_key_is_refused() {
-    run(async {
+    run(async || {
         let (victim, member, attacker) = scene();
         let stolen = vec![certificate_of(&member)];
         let tls = client(Some(shown(stolen, new_key().serialize_der())));
@@ -80,7 +80,7 @@ fn attack_02_a_stolen_certificate_without_its_key_is_refused() {
 
 #[test]
 fn attack_03_a_chain_is_refused_wherever_the_pinned_certificate_stands_in_it() {
-    run(async {
+    run(async || {
         let (victim, member, attacker) = scene();
         let key = new_key();
         let own = forge(&key, "own");
@@ -95,7 +95,7 @@ fn attack_03_a_chain_is_refused_wherever_the_pinned_certificate_stands_in_it() {
 
 #[test]
 fn attack_04_without_a_client_certificate_there_is_no_link() {
-    run(async {
+    run(async || {
         let (victim, member, attacker) = scene();
         refused(&victim, &member, &attacker, client(None)).await;
     });
@@ -103,7 +103,7 @@ fn attack_04_without_a_client_certificate_there_is_no_link() {
 
 #[test]
 fn attack_05_another_alpn_is_refused() {
-    run(async {
+    run(async || {
         let (victim, member, attacker) = scene();
         for alpn in [vec![], vec![b"h3".to_vec()], vec![b"expressnet/2".to_vec()]] {
             let mut tls = client(Some(genuine(&member)));
@@ -134,7 +134,7 @@ async fn dial_answered_by(victim: &Node, robbed: &Home, answered: Shown) -> Even
 
 #[test]
 fn attack_06_an_impostor_server_is_refused_by_the_dialler() {
-    run(async {
+    run(async || {
         let (victim, member) = (Node::start(Home::new()), Home::new());
         let key = new_key();
         let forged = forge(&key, &member.id().to_string());
@@ -152,7 +152,7 @@ fn attack_06_an_impostor_server_is_refused_by_the_dialler() {
 
 #[test]
 fn attack_07_a_member_is_who_its_key_says_whatever_it_claims() {
-    run(async {
+    run(async || {
         let (victim, member, attacker) = scene();
         let other = Home::new();
         assert!(victim.mesh.add_peer(other.peer(([127, 0, 0, 1], 9).into())));
@@ -169,7 +169,7 @@ fn attack_07_a_member_is_who_its_key_says_whatever_it_claims() {
 
 #[test]
 fn attack_08_a_dial_answered_by_another_member_is_refused() {
-    run(async {
+    run(async || {
         let (victim, wanted, other) = (Node::start(Home::new()), Home::new(), Home::new());
         assert!(victim.mesh.add_peer(other.peer(([127, 0, 0, 1], 9).into())));
         let told = dial_answered_by(&victim, &wanted, genuine(&other)).await;
@@ -181,7 +181,7 @@ fn attack_08_a_dial_answered_by_another_member_is_refused() {
 
 #[test]
 fn attack_09_a_certificate_made_anew_with_the_same_key_is_accepted_both_ways() {
-    run(async {
+    run(async || {
         let (victim, member, attacker) = scene();
         let key = KeyPair::try_from(member.steal("node.key").as_slice()).unwrap();
         let again = forge(&key, "another name");
@@ -206,7 +206,7 @@ fn attack_09_a_certificate_made_anew_with_the_same_key_is_accepted_both_ways() {
 
 #[test]
 fn attack_10_a_removed_peers_link_is_closed_within_100_ms_and_it_does_not_return() {
-    run(async {
+    run(async || {
         let (one, two) = pair();
         let (at_one, at_two) = linked(&one, &two).await;
         one.speak(at_one, &two, at_two).await;
@@ -244,7 +244,7 @@ fn attack_11_there_are_no_tickets_and_no_early_data() {
     let dialler = pinned_tls::client_config(credentials, home.identity.pin()).unwrap();
     assert!(!dialler.enable_early_data && !dialler.enable_sni);
     assert!(format!("{:?}", dialler.resumption).contains("NoClientSessionStorage"));
-    run(async {
+    run(async || {
         let (victim, member, attacker) = scene();
         let tls = client(Some(genuine(&member)));
         for _ in 0..2 {
@@ -267,7 +267,7 @@ fn attack_11_there_are_no_tickets_and_no_early_data() {
 
 #[test]
 fn control_11_the_same_dialler_gets_a_ticket_where_tickets_are_given() {
-    run(async {
+    run(async || {
         let (home, robbed) = (Home::new(), Home::new());
         let mut tls = server(genuine(&home));
         tls.max_early_data_size = u32::MAX;
@@ -336,7 +336,7 @@ fn attack_11_every_default_that_would_be_unsafe_is_closed() {
 
 #[test]
 fn attack_12_a_listed_key_that_is_not_ed25519_is_refused() {
-    run(async {
+    run(async || {
         let (victim, member, attacker) = scene();
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let pin = pin_of_spki(&key.subject_public_key_info());
@@ -382,7 +382,7 @@ fn attack_12_a_hello_of_an_older_tls_is_refused() {
 
 #[test]
 fn attack_13_a_node_neither_lists_nor_links_itself() {
-    run(async {
+    run(async || {
         let (one, two) = pair();
         assert!(!one.mesh.add_peer(one.peer()));
         one.mesh.dial(one.id());
@@ -397,7 +397,7 @@ fn attack_13_a_node_neither_lists_nor_links_itself() {
 
 #[test]
 fn frames_and_datagrams_arrive_in_both_directions_and_the_rtt_is_known() {
-    run(async {
+    run(async || {
         let (one, two) = pair();
         let (at_one, at_two) = linked(&one, &two).await;
         assert_eq!(
@@ -421,7 +421,7 @@ fn frames_and_datagrams_arrive_in_both_directions_and_the_rtt_is_known() {
 
 #[test]
 fn a_restarted_node_is_reached_again_at_its_address() {
-    run(async {
+    run(async || {
         let (one, two) = pair();
         let (at_one, _) = linked(&one, &two).await;
         let (address, id) = (two.address(), two.id());

@@ -42,7 +42,7 @@ async fn relay(node: SocketAddr, moving: bool) -> (SocketAddr, JoinHandle<()>) {
 
 #[test]
 fn attack_17_a_retry_token_counts_only_at_the_address_it_was_given_to() {
-    run(async {
+    run(async || {
         let (node, member) = (Node::start(Home::new()), Home::new());
         assert!(node.mesh.add_peer(member.peer(([127, 0, 0, 1], 9).into())));
         let dialler = Attacker::new(&member, &node.home, None);

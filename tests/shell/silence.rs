@@ -87,7 +87,7 @@ fn version_probe(initial: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_stranger_gets_no_byte_whatever_it_sends() {
-    run(async {
+    run(async || {
         let (node, member) = pair();
         let stranger = Stranger::new();
         let mut random = Random::new(1);
@@ -123,7 +123,7 @@ fn a_stranger_gets_no_byte_whatever_it_sends() {
 
 #[test]
 fn control_a_stock_endpoint_answers_what_ours_is_silent_to() {
-    run(async {
+    run(async || {
         let crypto = QuicServerConfig::try_from(server(genuine(&Home::new()))).unwrap();
         let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         let stock = quinn::Endpoint::server(config, loopback()).unwrap();
@@ -150,7 +150,7 @@ fn control_a_stock_endpoint_answers_what_ours_is_silent_to() {
 
 #[test]
 fn a_stock_client_gets_nothing_to_go_on() {
-    run(async {
+    run(async || {
         let node = Node::start(Home::new());
         let endpoint = quinn::Endpoint::client(loopback()).unwrap();
         let crypto = Arc::new(QuicClientConfig::try_from(client(None)).unwrap());
@@ -169,7 +169,7 @@ fn a_stock_client_gets_nothing_to_go_on() {
 
 #[test]
 fn a_captured_knock_is_worth_nothing_from_another_address() {
-    run(async {
+    run(async || {
         let (node, member) = (Node::start(Home::new()), Home::new());
         assert!(node.mesh.add_peer(member.peer(([127, 0, 0, 1], 9).into())));
         let knocker = Attacker::new(&member, &node.home, None);
@@ -229,7 +229,7 @@ fn a_captured_knock_is_worth_nothing_from_another_address() {
 
 #[test]
 fn attack_20_a_connection_does_not_move_to_another_address() {
-    run(async {
+    run(async || {
         let (node, member) = (Node::start(Home::new()), Home::new());
         assert!(node.mesh.add_peer(member.peer(([127, 0, 0, 1], 9).into())));
         let mover = Attacker::new(&member, &node.home, None);

@@ -11,7 +11,7 @@ use expressnet::model::time::{Span, Time};
 use expressnet::shell::MeshSink;
 use expressnet::shell::mesh::Mesh;
 
-use crate::shell::world::{Home, loopback, run, until};
+use crate::shell::world::{Home, loopback, next_profile, run, until};
 
 /// A driver of one node: the mesh tells, `Links` decides, the mesh does.
 struct Driver {
@@ -41,7 +41,8 @@ impl Driver {
             home,
         });
         let sink = Rc::<Self>::clone(&driver);
-        let mesh = Mesh::start(&driver.home.identity, loopback(), &[], sink).unwrap();
+        let mesh =
+            Mesh::start(next_profile(), &driver.home.identity, loopback(), &[], sink).unwrap();
         driver.mesh.replace(Some(mesh));
         driver
     }
@@ -119,7 +120,7 @@ impl MeshSink for Driver {
 
 #[test]
 fn attack_13_of_two_simultaneous_dials_exactly_one_connection_survives() {
-    run(async {
+    run(async || {
         let mut races = 0;
         for seed in 0..20 {
             let (one, two) = (Driver::start(seed), Driver::start(seed + 100));

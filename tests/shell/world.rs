@@ -14,7 +14,7 @@ use expressnet::membership::{Direction, Peer};
 use expressnet::model::ids::{LinkNo, NodeId};
 use expressnet::shell::MeshSink;
 use expressnet::shell::identity::{Identity, OwnerSource};
-use expressnet::shell::mesh::Mesh;
+use expressnet::shell::mesh::{Mesh, Profile};
 use tokio::sync::Notify;
 
 /// Whatever is awaited comes within this, or the test fails.
@@ -157,7 +157,8 @@ impl Node {
 
     pub(super) fn start_at(home: Home, listen: SocketAddr) -> Self {
         let sink = Rc::new(Recorder::default());
-        let mesh = Mesh::start(&home.identity, listen, &[], Rc::<Recorder>::clone(&sink)).unwrap();
+        let told = Rc::<Recorder>::clone(&sink);
+        let mesh = Mesh::start(next_profile(), &home.identity, listen, &[], told).unwrap();
         Self { home, mesh, sink }
     }
 
@@ -221,13 +222,46 @@ pub(super) async fn until(holds: impl Fn() -> bool) {
     .await;
 }
 
-/// Runs a test as the core thread runs: one thread, local tasks.
-pub(super) fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, test);
+const HOT: Profile = Profile::Colo {
+    park_after: Duration::MAX,
+};
+const COLD: Profile = Profile::Colo {
+    park_after: Duration::ZERO,
+};
+
+/// What the nodes of a test run by, in the order in which they start, and then again.
+const PROFILES: [&[Profile]; 5] = [
+    &[Profile::Shared],
+    &[HOT],
+    &[COLD],
+    &[Profile::Shared, HOT],
+    &[COLD, Profile::Shared],
+];
+
+thread_local! {
+    static NODES_RUN_BY: RefCell<(&'static [Profile], usize)> = const { RefCell::new((&[], 0)) };
+}
+
+/// Returns the profile of the node that starts next.
+pub(super) fn next_profile() -> Profile {
+    NODES_RUN_BY.with_borrow_mut(|(profiles, started)| {
+        *started += 1;
+        profiles[(*started - 1) % profiles.len()]
+    })
+}
+
+/// Runs a test as the core thread runs, one thread and local tasks, once for each way in which
+/// its nodes can be driven.
+pub(super) fn run(test: impl AsyncFn()) {
+    for profiles in PROFILES {
+        NODES_RUN_BY.set((profiles, 0));
+        eprintln!("nodes run by {profiles:?}");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, test());
+    }
 }
 
 pub(super) fn mode(path: &Path) -> u32 {

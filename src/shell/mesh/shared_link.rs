@@ -1,62 +1,24 @@
-//! One connection of the mesh: its ordered stream of frames, its datagrams, its bounds.
+//! One connection of profile `shared`: its ordered stream of frames, its datagrams, its bounds.
 //!
 //! Each end opens one stream. A frame is its length (u32, big endian) and 1 to 65,536 bytes; the
 //! first frame is the hello. A dialler's TLS is done before the listener has seen its certificate,
 //! so a link is up only once the other end's hello came.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use quinn::{Connection, RecvStream, SendStream, VarInt, WriteError};
-use thiserror::Error;
+use quinn::{Connection, RecvStream, SendStream, VarInt};
 
 use crate::model::ids::{LinkNo, NodeId};
 use crate::shell::MeshSink;
-use crate::shell::frames::{Allowance, FRAME_BYTES_MAX, Frames, LENGTH_BYTES, framed, length};
+use crate::shell::frames::{Allowance, FRAME_BYTES_MAX, Frames, HELLO, Waiting, framed};
+use crate::shell::mesh::{LinkEnd, SendError};
 use crate::shell::silence::Held;
 
-/// Frames and bytes that may wait for a peer that reads slowly. Full: that link is closed.
-pub const QUEUED_FRAMES_MAX: usize = 8_192;
-pub const QUEUED_BYTES_MAX: usize = 1_024 * 1_024;
-/// What each end sends first.
-const HELLO: &[u8] = b"expressnet/1 hello";
 const READ_BYTES: usize = 16 * 1_024;
-
-/// Why a link ended.
-#[derive(Debug, Error)]
-pub enum LinkEnd {
-    #[error("closed by this node")]
-    Closed,
-    #[error("the connection is gone")]
-    Connection(#[source] quinn::ConnectionError),
-    #[error("the peer ended its stream")]
-    Ended,
-    #[error("the peer sends more than its allowance")]
-    Flood,
-    #[error("a frame of {0} bytes")]
-    Frame(u32),
-    #[error("the peer's first frame is no hello")]
-    Hello,
-    #[error("more waits for the peer than its queue holds")]
-    Overflow,
-    #[error("the stream does not take more")]
-    Write(#[source] WriteError),
-}
-
-/// Why something was not sent.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum SendError {
-    #[error("there is no such link")]
-    NoLink,
-    #[error("the queue was full; the link is closed")]
-    Overflow,
-    #[error("it is empty or too long")]
-    Size,
-}
 
 /// One authenticated connection.
 #[derive(Debug)]
@@ -81,11 +43,7 @@ pub(super) struct Receiving {
 #[derive(Debug)]
 struct Sending {
     stream: SendStream,
-    buffer: Vec<u8>,
-    /// Bytes of `buffer` that the stream took.
-    sent: usize,
-    /// Where each waiting frame ends in `buffer`.
-    ends: VecDeque<usize>,
+    waiting: Waiting,
     /// The link's own task, once it waits.
     waker: Option<Waker>,
 }
@@ -102,7 +60,7 @@ impl Link {
         stream
             .write_all(&framed(HELLO))
             .await
-            .map_err(LinkEnd::Write)?;
+            .map_err(|_| LinkEnd::Ended)?;
         let incoming = connection.accept_uni().await.map_err(LinkEnd::Connection)?;
         let mut receiving = Receiving {
             stream: incoming,
@@ -124,9 +82,7 @@ impl Link {
             connection,
             sending: RefCell::new(Sending {
                 stream,
-                buffer: Vec::new(),
-                sent: 0,
-                ends: VecDeque::new(),
+                waiting: Waiting::default(),
                 waker: None,
             }),
             overflowed: Cell::new(false),
@@ -165,7 +121,7 @@ impl Link {
             return Err(SendError::Size);
         }
         let mut sending = self.sending.borrow_mut();
-        if !sending.push(bytes) {
+        if !sending.waiting.push(bytes) {
             self.overflowed.set(true);
             drop(sending);
             self.close();
@@ -249,18 +205,6 @@ impl Receiving {
 }
 
 impl Sending {
-    fn push(&mut self, bytes: &[u8]) -> bool {
-        let waiting = self.buffer.len() - self.sent;
-        let after = waiting + LENGTH_BYTES + bytes.len();
-        if self.ends.len() >= QUEUED_FRAMES_MAX || after > QUEUED_BYTES_MAX {
-            return false;
-        }
-        self.buffer.extend_from_slice(&length(bytes));
-        self.buffer.extend_from_slice(bytes);
-        self.ends.push_back(self.buffer.len());
-        true
-    }
-
     /// Writes on behalf of the link's task, which is woken when there is room again.
     fn flush(&mut self) {
         if let Some(waker) = self.waker.take()
@@ -279,21 +223,13 @@ impl Sending {
         {
             self.waker = Some(cx.waker().clone());
         }
-        while self.sent < self.buffer.len() {
+        while !self.waiting.bytes().is_empty() {
             let stream = Pin::new(&mut self.stream);
-            match stream.poll_write(cx, &self.buffer[self.sent..]) {
-                Poll::Ready(Ok(len)) => self.sent += len,
-                Poll::Ready(Err(error)) => return Poll::Ready(LinkEnd::Write(error)),
+            match stream.poll_write(cx, self.waiting.bytes()) {
+                Poll::Ready(Ok(len)) => self.waiting.advance(len),
+                Poll::Ready(Err(_)) => return Poll::Ready(LinkEnd::Ended),
                 Poll::Pending => break,
             }
-        }
-        while self.ends.front().is_some_and(|&end| end <= self.sent) {
-            self.ends.pop_front();
-        }
-        if self.sent == self.buffer.len() || self.sent > QUEUED_BYTES_MAX / 2 {
-            self.buffer.drain(..self.sent);
-            self.ends.iter_mut().for_each(|end| *end -= self.sent);
-            self.sent = 0;
         }
         Poll::Pending
     }
