@@ -1,24 +1,18 @@
-//! Ours and a peer in turn, on one pinned core, and one line of JSON a figure.
+//! Ours and a peer in turn, on one pinned core.
+
+#[path = "figure.rs"]
+mod figure;
 
 use std::hint::black_box;
-use std::io::{IsTerminal, Write, stdout};
 use std::time::Instant;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+pub(crate) use crate::harness::figure::{Figure, report};
+
 /// Rounds of a case: each lets ours and the peer read the same messages, the first of them changing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rounds(pub(crate) usize);
-
-/// What a case came to.
-#[derive(Clone, Debug)]
-pub(crate) struct Figure {
-    pub(crate) case: String,
-    pub(crate) ours_ns: f64,
-    pub(crate) peer: &'static str,
-    pub(crate) peer_ns: f64,
-    pub(crate) messages: usize,
-}
 
 /// Keeps this thread on the last core that it may use: the first one has most of the interrupts.
 pub(crate) fn pin() {
@@ -73,42 +67,9 @@ pub(crate) fn compare<A, B>(
     }
 }
 
-/// Prints one figure as one line, and for a person a row of a table.
-pub(crate) fn report(bench: &str, figures: &[Figure]) {
-    for figure in figures {
-        let ratio = figure.ours_ns / figure.peer_ns.max(f64::MIN_POSITIVE);
-        say(&format!(
-            r#"{{"bench":"{bench}","case":"{}","ours_ns":{:.1},"peer":"{}","peer_ns":{:.1},"ratio":{ratio:.4},"messages":{}}}"#,
-            figure.case, figure.ours_ns, figure.peer, figure.peer_ns, figure.messages
-        ));
-    }
-    if !stdout().is_terminal() {
-        return;
-    }
-    say(&format!(
-        "\n{:<34} {:>10} {:>12} {:>8}  peer",
-        "case", "ours ns", "peer ns", "ratio"
-    ));
-    for figure in figures {
-        say(&format!(
-            "{:<34} {:>10.1} {:>12.1} {:>8.3}  {}",
-            figure.case,
-            figure.ours_ns,
-            figure.peer_ns,
-            figure.ours_ns / figure.peer_ns.max(f64::MIN_POSITIVE),
-            figure.peer
-        ));
-    }
-}
-
 /// Keeps a value from being optimised away.
 pub(crate) fn keep<T>(value: T) {
     black_box(value);
-}
-
-/// Prints a line; whoever closed the other end has seen enough.
-fn say(line: &str) {
-    writeln!(stdout(), "{line}").ok();
 }
 
 fn median(samples: &mut [f64]) -> f64 {

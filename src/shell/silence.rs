@@ -11,6 +11,7 @@ use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -27,6 +28,8 @@ use crate::model::time::Time;
 
 /// Datagrams dropped in one go before other tasks get their turn.
 const DROPS_PER_POLL_MAX: usize = 64;
+/// Addresses remembered as proven. Full: the gate is asked each time.
+const PROVEN_MAX: usize = 32;
 /// Bytes asked of the kernel for each direction.
 const SEALED_BYTES: usize = 1_500;
 
@@ -34,7 +37,16 @@ const SEALED_BYTES: usize = 1_500;
 #[derive(Debug)]
 pub struct Gate {
     knocks: Mutex<Knocks>,
+    /// Counts every change of who is heard where.
+    changes: AtomicU64,
     begun: Instant,
+}
+
+/// Addresses that the gate was asked about since its last change.
+#[derive(Debug, Default)]
+pub struct Proven {
+    changes: u64,
+    addresses: Vec<SocketAddr>,
 }
 
 /// A connection's claim to be heard at its address; ends when dropped.
@@ -56,6 +68,7 @@ impl Gate {
     pub fn new(own: NodeId, secret: StaticSecret) -> Arc<Self> {
         Arc::new(Self {
             knocks: Mutex::new(Knocks::new(own, secret)),
+            changes: AtomicU64::new(0),
             begun: Instant::now(),
         })
     }
@@ -63,18 +76,22 @@ impl Gate {
     /// Lets a peer be heard; see [`Knocks::add`].
     pub fn add(&self, peer: NodeId, knock: &[u8; 32]) -> bool {
         let clocks = self.clocks();
-        self.lock().add(peer, knock, clocks)
+        let added = self.lock().add(peer, knock, clocks);
+        self.note_change();
+        added
     }
 
     pub fn remove(&self, peer: NodeId) {
         let now = self.clocks().now;
         self.lock().remove(peer, now);
+        self.note_change();
     }
 
     /// Hears and answers `peer` at an address until the claim is dropped; see [`Knocks::hold`].
     pub fn hold(self: &Arc<Self>, address: SocketAddr, peer: NodeId) -> Option<Held> {
         let now = self.clocks().now;
         let held = self.lock().hold(address, peer, now);
+        self.note_change();
         held.then(|| Held {
             gate: Arc::clone(self),
             address,
@@ -108,6 +125,28 @@ impl Gate {
         self.lock().stats()
     }
 
+    /// Tells whether packets of a connection may pass from and to an address, and remembers it in
+    /// `proven` until somebody comes or goes.
+    pub fn is_proven(&self, address: SocketAddr, proven: &mut Proven) -> bool {
+        let changes = self.changes.load(Ordering::Acquire);
+        if proven.changes != changes {
+            proven.addresses.clear();
+            proven.changes = changes;
+        }
+        if proven.addresses.contains(&address) {
+            return true;
+        }
+        let is_held = self.lock().is_held(address);
+        if is_held && proven.addresses.len() < PROVEN_MAX {
+            proven.addresses.push(address);
+        }
+        is_held
+    }
+
+    fn note_change(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Knocks> {
         self.knocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,6 +167,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         let now = self.gate.clocks().now;
         self.gate.lock().release(self.address, self.peer, now);
+        self.gate.note_change();
     }
 }
 

@@ -37,7 +37,7 @@ use crate::shell::mesh::{Goodbye, LinkEnd, MeshStats, STOP_DEADLINE, SendError, 
 use crate::shell::quic::QuicError;
 
 /// Looks at the socket before the runtime gets its turn.
-const TURNS_PER_YIELD: u32 = 16;
+const TURNS_PER_YIELD: u32 = 32;
 /// Datagrams taken in one turn before what they led to is sent.
 const RECEIVES_PER_TURN_MAX: usize = 32;
 /// Longer than any datagram between members; what fills it is not one of theirs.
@@ -50,6 +50,8 @@ struct Colo {
     /// Something was queued while the thread was parked.
     queued: Notify,
     is_parked: Cell<bool>,
+    /// The time of the turn under way: what one datagram leads to happens at one time.
+    turn_at: Cell<Option<Instant>>,
     /// When a packet last came or something was last sent.
     active: Cell<Instant>,
     ended: Notify,
@@ -74,6 +76,7 @@ pub(super) fn start(
         park_after,
         queued: Notify::new(),
         is_parked: Cell::new(false),
+        turn_at: Cell::new(None),
         active: Cell::new(Instant::now()),
         ended: Notify::new(),
         sink,
@@ -105,7 +108,7 @@ impl Transport for Colo {
         if let Some(core) = &mut *self.core.borrow_mut()
             && core.is_touched()
         {
-            let now = Instant::now();
+            let now = self.now();
             core.flush(now);
             self.active.set(now);
         }
@@ -144,9 +147,14 @@ impl Transport for Colo {
 }
 
 impl Colo {
+    /// Returns the time, as it was at the last datagram where a turn is under way.
+    fn now(&self) -> Instant {
+        self.turn_at.get().unwrap_or_else(Instant::now)
+    }
+
     /// Changes the core and sees to it that what follows is looked at.
     fn change<T>(&self, change: impl FnOnce(&mut Core, Instant) -> T) -> Option<T> {
-        let changed = change(self.core.borrow_mut().as_mut()?, Instant::now());
+        let changed = change(self.core.borrow_mut().as_mut()?, self.now());
         if self.is_parked.get() {
             self.queued.notify_one();
         }
@@ -189,6 +197,7 @@ impl Colo {
     /// whether there was anything.
     fn turn(&self, buffer: &mut [u8; RECEIVE_BYTES]) -> bool {
         let mut now = Instant::now();
+        self.turn_at.set(Some(now));
         let mut is_busy = false;
         for _ in 0..RECEIVES_PER_TURN_MAX {
             let received = self
@@ -207,6 +216,7 @@ impl Colo {
                     }
                     self.tell();
                     now = Instant::now();
+                    self.turn_at.set(Some(now));
                 }
                 None => break,
             }
@@ -222,6 +232,7 @@ impl Colo {
             self.active.set(now);
             is_busy = true;
         }
+        self.turn_at.set(None);
         is_busy
     }
 

@@ -13,7 +13,7 @@ use quinn_proto::{
 };
 
 use crate::membership::Direction;
-use crate::membership::knock::Outgoing;
+use crate::membership::knock::{KnockStats, Outgoing, is_short};
 use crate::model::ids::{LinkNo, NodeId};
 use crate::shell::mesh::colo_link::{ColoLink, Fact, State};
 use crate::shell::mesh::roster::Roster;
@@ -23,7 +23,7 @@ use crate::shell::mesh::{
 };
 use crate::shell::pinned_tls;
 use crate::shell::quic::{self, QuicError};
-use crate::shell::silence::{Gate, Held};
+use crate::shell::silence::{Gate, Held, Proven};
 
 /// Connections, links and dials of one node.
 pub(super) struct Core {
@@ -49,6 +49,9 @@ pub(super) struct Core {
 struct Wire {
     socket: UdpSocket,
     gate: Arc<Gate>,
+    proven: Proven,
+    /// Packets that passed without the gate being asked.
+    passed: u64,
     packet: Vec<u8>,
     sealed: Vec<u8>,
 }
@@ -65,6 +68,8 @@ impl Core {
         let wire = Wire {
             socket,
             gate: Arc::clone(roster.gate()),
+            proven: Proven::default(),
+            passed: 0,
             packet: Vec::new(),
             sealed: Vec::new(),
         };
@@ -101,6 +106,10 @@ impl Core {
 
     pub(super) fn stats(&self) -> MeshStats {
         MeshStats {
+            knocks: KnockStats {
+                passed: self.wire.passed,
+                ..KnockStats::default()
+            },
             links: self.links.len(),
             ..self.stats
         }
@@ -186,7 +195,7 @@ impl Core {
 
     /// Judges one datagram and gives it to its connection.
     pub(super) fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
-        let Some(len) = self.wire.gate.handle_datagram(from, bytes) else {
+        let Some(len) = self.wire.judge(from, bytes) else {
             return;
         };
         self.wire.packet.clear();
@@ -455,13 +464,28 @@ impl Core {
 pub(super) type Sent = Result<(), SendError>;
 
 impl Wire {
+    /// Judges a datagram; returns how many of its bytes are QUIC's, or `None` to drop it.
+    fn judge(&mut self, from: SocketAddr, bytes: &[u8]) -> Option<usize> {
+        let is_short = is_short(bytes) && !bytes.is_empty();
+        if is_short && self.gate.is_proven(from, &mut self.proven) {
+            self.passed += 1;
+            return Some(bytes.len());
+        }
+        self.gate.handle_datagram(from, bytes)
+    }
+
     /// Sends `packet`, or keeps silent. An error of the network, a full socket buffer among them,
     /// is a lost datagram: QUIC sends again.
     fn answer(&mut self, to: SocketAddr) {
-        let bytes = match self.gate.seal(to, &self.packet, &mut self.sealed) {
-            Outgoing::Plain => &self.packet,
-            Outgoing::Sealed => &self.sealed,
-            Outgoing::Silence => return,
+        let is_plain = is_short(&self.packet) && self.gate.is_proven(to, &mut self.proven);
+        let bytes = if is_plain {
+            &self.packet
+        } else {
+            match self.gate.seal(to, &self.packet, &mut self.sealed) {
+                Outgoing::Plain => &self.packet,
+                Outgoing::Sealed => &self.sealed,
+                Outgoing::Silence => return,
+            }
         };
         if let Err(error) = self.socket.send_to(bytes, to) {
             tracing::trace!(%error, "datagram not sent");
