@@ -21,6 +21,9 @@ use crate::ours::{Home, awaitable};
 use crate::stock::{Shown, client, server};
 use crate::udp::runtime;
 
+/// Between two admissions: less than `colo` looks on, as after any other packet.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// Returns the figure of whole admissions.
 pub(crate) fn compare(rounds: usize, handshakes: usize) -> Figure {
     let mut ends: [Box<dyn Contestant>; 2] = [
@@ -112,8 +115,7 @@ fn ours(turns: Turns) {
                 samples.push(ns_since(begin));
                 mesh.close(sink.link.get().unwrap());
                 sink.down.notified().await;
-                // The other end forgets the connection before the next one begins.
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::time::sleep(PAUSE).await;
             }
             turns.samples.send(samples).unwrap();
         }
@@ -160,7 +162,7 @@ fn stock(turns: Turns) {
                 receiving.read_exact(&mut [0; 5]).await.unwrap();
                 samples.push(ns_since(begin));
                 connection.close(0u32.into(), b"");
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::time::sleep(PAUSE).await;
             }
             turns.samples.send(samples).unwrap();
         }

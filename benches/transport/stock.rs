@@ -8,6 +8,7 @@ use bytes::Bytes;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, Endpoint, ServerConfig};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::sync::watch;
 
 use crate::MESSAGE_BYTES;
 use crate::contestant::{Contestant, Threaded, Turns, ns_since, pin};
@@ -53,8 +54,8 @@ fn contestant(never_parks: bool) -> Box<dyn Contestant> {
         let server = server(&far, &near);
         let client = client(&near, &far);
         let (listening, address) = std::sync::mpsc::channel();
-        let is_on = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let spins = never_parks.then(|| Arc::clone(&is_on));
+        let (is_on, its_turn) = watch::channel(false);
+        let spins = never_parks.then(|| its_turn.clone());
         thread::spawn(move || {
             pin(1);
             runtime().block_on(async move {
@@ -62,8 +63,8 @@ fn contestant(never_parks: bool) -> Box<dyn Contestant> {
                 let endpoint = Endpoint::server(server, listen).unwrap();
                 listening.send(endpoint.local_addr().unwrap()).unwrap();
                 let connection = endpoint.accept().await.unwrap().await.unwrap();
-                if let Some(is_on) = spins {
-                    tokio::spawn(stay_awake(is_on));
+                if let Some(its_turn) = spins {
+                    tokio::spawn(stay_awake(its_turn));
                 }
                 loop {
                     let bytes = connection.read_datagram().await.unwrap();
@@ -77,18 +78,18 @@ fn contestant(never_parks: bool) -> Box<dyn Contestant> {
             let connecting = endpoint.connect_with(client, address, "localhost");
             let connection = connecting.unwrap().await.unwrap();
             if never_parks {
-                tokio::spawn(stay_awake(Arc::clone(&is_on)));
+                tokio::spawn(stay_awake(its_turn));
             }
             measure(connection, turns, &is_on).await;
         });
     }))
 }
 
-async fn measure(connection: Connection, turns: Turns, is_on: &std::sync::atomic::AtomicBool) {
+async fn measure(connection: Connection, turns: Turns, is_on: &watch::Sender<bool>) {
     let message = Bytes::from_static(&[7; MESSAGE_BYTES]);
     let mut commands = awaitable(turns.commands);
     while let Some((count, _)) = commands.recv().await {
-        is_on.store(true, std::sync::atomic::Ordering::Release);
+        is_on.send_replace(true);
         let mut samples = Vec::with_capacity(count);
         for _ in 0..count {
             let begin = Instant::now();
@@ -96,18 +97,16 @@ async fn measure(connection: Connection, turns: Turns, is_on: &std::sync::atomic
             connection.read_datagram().await.unwrap();
             samples.push(ns_since(begin));
         }
-        is_on.store(false, std::sync::atomic::Ordering::Release);
+        is_on.send_replace(false);
         turns.samples.send(samples).unwrap();
     }
 }
 
 /// Gives the runtime something to do while it is this contestant's turn.
-async fn stay_awake(is_on: Arc<std::sync::atomic::AtomicBool>) {
-    loop {
-        if is_on.load(std::sync::atomic::Ordering::Acquire) {
+async fn stay_awake(mut its_turn: watch::Receiver<bool>) {
+    while its_turn.wait_for(|is_on| *is_on).await.is_ok() {
+        while *its_turn.borrow() {
             tokio::task::yield_now().await;
-        } else {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     }
 }

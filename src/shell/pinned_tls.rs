@@ -5,7 +5,7 @@
 //! node. The handshake signature is verified: whoever stole a certificate has not its key.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -117,10 +117,14 @@ pub fn pin_of_chain(
 
 /// TLS 1.3 with one suite and one group: fewer things to agree on, fewer to get wrong.
 fn provider() -> Arc<CryptoProvider> {
-    let mut provider = rustls::crypto::ring::default_provider();
-    provider.cipher_suites = vec![TLS13_AES_128_GCM_SHA256];
-    provider.kx_groups = vec![X25519];
-    Arc::new(provider)
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    let provider = PROVIDER.get_or_init(|| {
+        let mut provider = rustls::crypto::ring::default_provider();
+        provider.cipher_suites = vec![TLS13_AES_128_GCM_SHA256];
+        provider.kx_groups = vec![X25519];
+        Arc::new(provider)
+    });
+    Arc::clone(provider)
 }
 
 #[derive(Debug)]
@@ -219,8 +223,8 @@ fn verify_signature(
     if signature.scheme != SignatureScheme::ED25519 {
         return Err(CertificateError::BadSignature.into());
     }
-    let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
-    verify_tls13_signature(message, certificate, signature, &algorithms)
+    let algorithms = &provider().signature_verification_algorithms;
+    verify_tls13_signature(message, certificate, signature, algorithms)
 }
 
 fn no_tls12() -> Error {

@@ -7,7 +7,7 @@
 //!   └────────────────────────any of them───────────────────────┘
 //! ```
 //! A turn takes what the socket has, calls the sink for each packet at once, and sends what that
-//! led to. Every few turns the runtime gets the thread, so feeds and order connections wait a few
+//! led to. Every few turns the runtime gets the thread, so feeds and order connections wait ten
 //! microseconds at most. Waking up a parked thread costs more than a round trip beside it, so
 //! parking in less than two milliseconds loses what the profile is for.
 #![expect(
@@ -36,8 +36,11 @@ use crate::shell::mesh::roster::Roster;
 use crate::shell::mesh::{Goodbye, LinkEnd, MeshStats, STOP_DEADLINE, SendError, Transport};
 use crate::shell::quic::QuicError;
 
-/// Looks at the socket before the runtime gets its turn.
+/// Looks at the socket before the runtime gets its turn, while answers may be on their way.
 const TURNS_PER_YIELD: u32 = 32;
+/// The same when nothing was sent for longer than [`ANSWERED_WITHIN`]: feeds matter as much then.
+const QUIET_TURNS_PER_YIELD: u32 = 2;
+const ANSWERED_WITHIN: Duration = Duration::from_micros(50);
 /// Datagrams taken in one turn before what they led to is sent.
 const RECEIVES_PER_TURN_MAX: usize = 32;
 /// Longer than any datagram between members; what fills it is not one of theirs.
@@ -52,8 +55,9 @@ struct Colo {
     is_parked: Cell<bool>,
     /// The time of the turn under way: what one datagram leads to happens at one time.
     turn_at: Cell<Option<Instant>>,
-    /// When a packet last came or something was last sent.
+    /// When a packet last came or something was last sent, and when something was last sent.
     active: Cell<Instant>,
+    sent: Cell<Instant>,
     ended: Notify,
     sink: Rc<dyn MeshSink>,
 }
@@ -78,6 +82,7 @@ pub(super) fn start(
         is_parked: Cell::new(false),
         turn_at: Cell::new(None),
         active: Cell::new(Instant::now()),
+        sent: Cell::new(Instant::now()),
         ended: Notify::new(),
         sink,
     });
@@ -109,8 +114,7 @@ impl Transport for Colo {
             && core.is_touched()
         {
             let now = self.now();
-            core.flush(now);
-            self.active.set(now);
+            self.note_sent(core.flush(now), now);
         }
     }
 
@@ -166,12 +170,19 @@ impl Colo {
     async fn drive(self: Rc<Self>, alarm: tokio::net::UdpSocket) {
         let mut buffer = [0; RECEIVE_BYTES];
         let mut until = None;
+        let mut turns = TURNS_PER_YIELD;
         loop {
             let mut is_quiet = false;
-            for _ in 0..TURNS_PER_YIELD {
+            for _ in 0..turns {
                 is_quiet = !self.turn(&mut buffer);
             }
             let now = Instant::now();
+            let quiet_for = now.duration_since(self.active.get());
+            turns = if now.duration_since(self.sent.get()) > ANSWERED_WITHIN {
+                QUIET_TURNS_PER_YIELD
+            } else {
+                TURNS_PER_YIELD
+            };
             let is_over = match &*self.core.borrow() {
                 Some(core) if core.is_stopping() => {
                     core.is_over() || *until.get_or_insert(now + STOP_DEADLINE) <= now
@@ -182,7 +193,7 @@ impl Colo {
             if is_over {
                 break;
             }
-            if is_quiet && now.duration_since(self.active.get()) >= self.park_after {
+            if is_quiet && quiet_for >= self.park_after {
                 self.park(&alarm).await;
             } else {
                 yield_now().await;
@@ -191,6 +202,13 @@ impl Colo {
         self.core.replace(None);
         drop(alarm);
         self.ended.notify_one();
+    }
+
+    fn note_sent(&self, has_sent: bool, now: Instant) {
+        self.active.set(now);
+        if has_sent {
+            self.sent.set(now);
+        }
     }
 
     /// Takes what the socket has, tells what came of it, and sends what that led to. Returns
@@ -228,8 +246,7 @@ impl Colo {
         if let Some(core) = &mut *self.core.borrow_mut()
             && core.is_touched()
         {
-            core.flush(now);
-            self.active.set(now);
+            self.note_sent(core.flush(now), now);
             is_busy = true;
         }
         self.turn_at.set(None);

@@ -9,12 +9,13 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use quinn_proto::{
-    Connection, ConnectionHandle, DatagramEvent, Endpoint, Incoming, PathStats, TransportConfig,
+    ClientConfig, Connection, ConnectionHandle, DatagramEvent, Endpoint, Incoming, PathStats,
+    TransportConfig,
 };
 
 use crate::membership::Direction;
 use crate::membership::knock::{KnockStats, Outgoing, is_short};
-use crate::model::ids::{LinkNo, NodeId};
+use crate::model::ids::{LinkNo, NodeId, Pin};
 use crate::shell::mesh::colo_link::{ColoLink, Fact, State};
 use crate::shell::mesh::roster::Roster;
 use crate::shell::mesh::{
@@ -25,12 +26,17 @@ use crate::shell::pinned_tls;
 use crate::shell::quic::{self, QuicError};
 use crate::shell::silence::{Gate, Held, Proven};
 
+/// A first packet with its trailer fits.
+const PACKET_CAPACITY: usize = 2_048;
+
 /// Connections, links and dials of one node.
 pub(super) struct Core {
     roster: Rc<Roster>,
     wire: Wire,
     endpoint: Endpoint,
     transport: Arc<TransportConfig>,
+    /// What each peer is dialled with, made at its first dial; at most one for each listed peer.
+    clients: BTreeMap<NodeId, (Pin, ClientConfig)>,
     /// By handle; QUIC gives the lowest free one.
     connections: Vec<Option<Box<ColoLink>>>,
     links: BTreeMap<LinkNo, ConnectionHandle>,
@@ -70,14 +76,15 @@ impl Core {
             gate: Arc::clone(roster.gate()),
             proven: Proven::default(),
             passed: 0,
-            packet: Vec::new(),
-            sealed: Vec::new(),
+            packet: Vec::with_capacity(PACKET_CAPACITY),
+            sealed: Vec::with_capacity(PACKET_CAPACITY),
         };
         Ok(Self {
             roster,
             wire,
             endpoint: Endpoint::new(config, Some(Arc::new(server)), false, None),
             transport,
+            clients: BTreeMap::new(),
             connections: Vec::new(),
             links: BTreeMap::new(),
             dials: BTreeMap::new(),
@@ -162,6 +169,7 @@ impl Core {
     }
 
     pub(super) fn end_peer(&mut self, peer: NodeId, now: Instant) {
+        self.clients.remove(&peer);
         for handle in self.handles() {
             if self.get(handle).is_some_and(|it| it.peer == peer) {
                 self.end(handle, &LinkEnd::Closed, now);
@@ -237,11 +245,12 @@ impl Core {
         self.plan();
     }
 
-    /// Sends what every connection has to say.
-    pub(super) fn flush(&mut self, now: Instant) {
+    /// Sends what every connection has to say; returns whether there was anything.
+    pub(super) fn flush(&mut self, now: Instant) -> bool {
         if self.touched.is_empty() {
-            return;
+            return false;
         }
+        let mut has_sent = false;
         while let Some(handle) = self.touched.pop() {
             let Some(Some(connection)) = self.connections.get_mut(handle.0) else {
                 continue;
@@ -253,11 +262,13 @@ impl Core {
                     break;
                 };
                 self.wire.answer(transmit.destination);
+                has_sent = true;
             }
             connection.due = connection.quic.poll_timeout();
             self.forward(handle);
         }
         self.plan();
+        has_sent
     }
 
     fn admit(&mut self, incoming: Incoming, now: Instant) {
@@ -318,13 +329,24 @@ impl Core {
         address: SocketAddr,
         now: Instant,
     ) -> Option<(ConnectionHandle, Connection, Held)> {
-        let pin = self.roster.pin(peer)?;
+        let config = self.client(peer)?;
         let held = self.roster.hold(address, peer)?;
-        let transport = Arc::clone(&self.transport);
-        let config = quic::client(self.roster.credentials(), pin, transport).ok()?;
         let name = pinned_tls::SERVER_NAME;
         let (handle, quic) = self.endpoint.connect(now, config, address, name).ok()?;
         Some((handle, quic, held))
+    }
+
+    fn client(&mut self, peer: NodeId) -> Option<ClientConfig> {
+        let pin = self.roster.pin(peer)?;
+        if let Some((of, config)) = self.clients.get(&peer)
+            && *of == pin
+        {
+            return Some(config.clone());
+        }
+        let transport = Arc::clone(&self.transport);
+        let config = quic::client(self.roster.credentials(), pin, transport).ok()?;
+        self.clients.insert(peer, (pin, config.clone()));
+        Some(config)
     }
 
     /// Takes everything a connection has to tell.

@@ -18,7 +18,7 @@ use crate::shell::frames::{Allowance, FRAME_BYTES_MAX, Frames, HELLO, Waiting, f
 use crate::shell::mesh::{LinkEnd, SendError};
 use crate::shell::silence::Held;
 
-const READ_BYTES: usize = 16 * 1_024;
+const READ_BYTES: usize = 4 * 1_024;
 
 /// One authenticated connection.
 #[derive(Debug)]

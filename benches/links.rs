@@ -1,0 +1,242 @@
+//! What a link costs while nothing is said on it: memory, and time of the core thread.
+//! `benches/README.md` tells how to run and read it.
+
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
+#![expect(clippy::float_arithmetic, reason = "figures of a bench are no money")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a bench reads the clock around what it measures"
+)]
+#![expect(
+    dead_code,
+    reason = "modules of the transport bench serve here in part"
+)]
+
+#[path = "transport/contestant.rs"]
+mod contestant;
+mod figure;
+#[path = "transport/ours.rs"]
+mod ours;
+#[path = "transport/stock.rs"]
+mod stock;
+#[path = "transport/udp.rs"]
+mod udp;
+
+use std::alloc::System;
+use std::cell::Cell;
+use std::fs;
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use expressnet::membership::{Direction, Peer};
+use expressnet::model::ids::{LinkNo, NodeId};
+use expressnet::shell::MeshSink;
+use expressnet::shell::mesh::{Mesh, Profile};
+use quinn::Endpoint;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use tokio::sync::Notify;
+use tokio::task::LocalSet;
+
+use crate::figure::{Figure, report};
+use crate::ours::Home;
+use crate::stock::{Shown, client, server};
+use crate::udp::runtime;
+
+pub(crate) const MESSAGE_BYTES: usize = 64;
+pub(crate) const FAN_OUT: usize = 12;
+pub(crate) const QUOTE_BYTES: usize = 256;
+/// After the last handshake, until what it needed is given back.
+const SETTLE: Duration = Duration::from_secs(2);
+
+const COLD: Profile = Profile::Colo {
+    park_after: Duration::ZERO,
+};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// What one kind of link costs.
+struct Cost {
+    bytes_per_end: f64,
+    /// Time of the thread with twelve ends, each second.
+    cpu_ns_per_s: f64,
+}
+
+fn main() {
+    let is_quick = !std::env::args().any(|argument| argument == "--bench");
+    let idle = Duration::from_secs(if is_quick { 1 } else { 20 });
+    contestant::find_cores();
+    let costs = [
+        ("colo", cost(idle, |steps| mesh(COLD, steps))),
+        ("shared", cost(idle, |steps| mesh(Profile::Shared, steps))),
+        ("quinn", cost(idle, quinn)),
+    ];
+    let (peer, stock) = &costs[2];
+    let mut figures = Vec::new();
+    for (name, ours) in &costs[..2] {
+        for (case, ours, theirs) in [
+            ("bytes_per_end", ours.bytes_per_end, stock.bytes_per_end),
+            ("idle_ns_per_s", ours.cpu_ns_per_s, stock.cpu_ns_per_s),
+        ] {
+            figures.push(Figure {
+                case: format!("{name}_{case}"),
+                ours_ns: ours,
+                peer,
+                peer_ns: theirs,
+                messages: FAN_OUT,
+            });
+        }
+    }
+    report("links", &figures);
+}
+
+/// Tells how far the links are: ready, linked, and at the end the thread's own time.
+struct Steps {
+    ready: Sender<()>,
+    go: Receiver<()>,
+    linked: Sender<()>,
+    idle: Duration,
+    cpu_ns: Sender<u64>,
+}
+
+fn cost(idle: Duration, run: impl FnOnce(Steps) + Send + 'static) -> Cost {
+    let (ready, is_ready) = channel();
+    let (go, going) = channel();
+    let (linked, is_linked) = channel();
+    let (cpu_ns, taken) = channel();
+    let steps = Steps {
+        ready,
+        go: going,
+        linked,
+        idle,
+        cpu_ns,
+    };
+    thread::spawn(move || run(steps));
+    is_ready.recv().unwrap();
+    let before = live_bytes();
+    go.send(()).unwrap();
+    is_linked.recv().unwrap();
+    let bytes = live_bytes() - before;
+    let cpu_ns = taken.recv().unwrap();
+    Cost {
+        bytes_per_end: bytes as f64 / (2 * FAN_OUT) as f64,
+        cpu_ns_per_s: cpu_ns as f64 / idle.as_secs_f64(),
+    }
+}
+
+fn live_bytes() -> i64 {
+    let stats = ALLOCATOR.stats();
+    let live = stats.bytes_allocated - stats.bytes_deallocated;
+    i64::try_from(live).unwrap()
+}
+
+/// Time that this thread has run, as the kernel counts it.
+fn thread_ns() -> u64 {
+    let line = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    line.split(' ').next().unwrap().parse().unwrap()
+}
+
+async fn idle_and_tell(steps: &Steps) {
+    tokio::time::sleep(SETTLE).await;
+    steps.linked.send(()).unwrap();
+    let before = thread_ns();
+    tokio::time::sleep(steps.idle).await;
+    steps.cpu_ns.send(thread_ns() - before).unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[derive(Default)]
+struct Sink {
+    links: Cell<usize>,
+    linked: Notify,
+}
+
+impl MeshSink for Sink {
+    fn link_up(&self, _peer: NodeId, _link: LinkNo, _direction: Direction) {
+        self.links.set(self.links.get() + 1);
+        self.linked.notify_one();
+    }
+
+    fn link_down(&self, link: LinkNo) {
+        panic!("{link} is down");
+    }
+
+    fn dial_failed(&self, peer: NodeId) {
+        panic!("{peer} is not reached");
+    }
+
+    fn stream_frame(&self, _link: LinkNo, _bytes: &[u8]) {}
+
+    fn datagram(&self, _link: LinkNo, _bytes: &[u8]) {}
+}
+
+/// One node with links to twelve, all in one process.
+fn mesh(profile: Profile, steps: Steps) {
+    let listen = ([127, 0, 0, 1], 0).into();
+    let name = format!("links-{profile:?}").replace(|letter: char| !letter.is_alphanumeric(), "-");
+    let near = Home::new(&name);
+    let nowhere = near.peer(([127, 0, 0, 1], 9).into());
+    let (listening, addresses) = channel();
+    thread::spawn(move || {
+        LocalSet::new().block_on(&runtime(), async {
+            let mut meshes = Vec::new();
+            for at in 0..FAN_OUT {
+                let far = Home::new(&format!("{name}-{at}"));
+                let sink = Rc::new(Sink::default());
+                let peers = [nowhere.clone()];
+                let mesh = Mesh::start(profile, &far.identity, listen, &peers, sink).unwrap();
+                listening
+                    .send(far.peer(mesh.local_addr().unwrap()))
+                    .unwrap();
+                meshes.push(mesh);
+            }
+            std::future::pending::<()>().await;
+        });
+    });
+    let peers: Vec<Peer> = (0..FAN_OUT).map(|_| addresses.recv().unwrap()).collect();
+    LocalSet::new().block_on(&runtime(), async {
+        let sink = Rc::new(Sink::default());
+        let told = Rc::<Sink>::clone(&sink);
+        let mesh = Mesh::start(profile, &near.identity, listen, &peers, told).unwrap();
+        steps.ready.send(()).unwrap();
+        steps.go.recv().unwrap();
+        for peer in &peers {
+            mesh.dial(peer.id);
+        }
+        while sink.links.get() < FAN_OUT {
+            sink.linked.notified().await;
+        }
+        idle_and_tell(&steps).await;
+    });
+}
+
+/// One stock endpoint with twelve connections to another, kept alive as ours are.
+fn quinn(steps: Steps) {
+    let (near, far) = (Shown::new(), Shown::new());
+    let (server, client) = (server(&far, &near), client(&near, &far));
+    let (listening, address) = channel();
+    thread::spawn(move || {
+        runtime().block_on(async move {
+            let endpoint = Endpoint::server(server, ([127, 0, 0, 1], 0).into()).unwrap();
+            listening.send(endpoint.local_addr().unwrap()).unwrap();
+            let mut connections = Vec::new();
+            while let Some(incoming) = endpoint.accept().await {
+                connections.push(incoming.await.unwrap());
+            }
+        });
+    });
+    let address = address.recv().unwrap();
+    runtime().block_on(async {
+        let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
+        steps.ready.send(()).unwrap();
+        steps.go.recv().unwrap();
+        let mut connections = Vec::new();
+        for _ in 0..FAN_OUT {
+            let connecting = endpoint.connect_with(client.clone(), address, "localhost");
+            connections.push(connecting.unwrap().await.unwrap());
+        }
+        idle_and_tell(&steps).await;
+    });
+}
