@@ -7,4 +7,7 @@
 //! A train is open-loop: its probes leave when they are due, whether or not earlier ones were
 //! answered, so a peer that stalls shows in every probe that met the stall.
 
+pub mod clock;
+pub mod prober;
+pub mod quota;
 pub mod train;
