@@ -11,8 +11,9 @@ use tokio::time::{sleep, timeout};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::home::Home;
 use crate::journal::record::NAMES;
+use crate::model::time::Span;
 use crate::node::Node;
-use crate::shell::boot::{self, Start};
+use crate::shell::boot::{self, Rehearsal, Start};
 use crate::shell::store::CrashPoint;
 
 /// Arguments of `run`.
@@ -26,6 +27,12 @@ pub struct Args {
     /// committed, as KIND:before or KIND:after, with :N.
     #[arg(long, value_name = "KIND:MOMENT[:N]")]
     pub crash_at: Option<CrashPoint>,
+    /// Rehearse a wrong clock: this node's is ahead by so many milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=86_400_000))]
+    pub clock_ahead_ms: u64,
+    /// Rehearse a late timer: the thread that paces probes wakes late by so many microseconds.
+    #[arg(long, value_name = "US", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    pub timer_late_us: u64,
 }
 
 /// Runs until it is told to stop.
@@ -43,6 +50,10 @@ pub fn run(home: &Home, args: &Args) -> Result<Exit, CliError> {
         config: loaded.config,
         crash: args.crash_at.clone(),
         seed: seed()?,
+        rehearsal: Rehearsal {
+            clock_ahead: Span::millis(args.clock_ahead_ms),
+            timer_late: Span::micros(args.timer_late_us),
+        },
     };
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()

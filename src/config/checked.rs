@@ -8,6 +8,7 @@ use toml::de::DeTable;
 use crate::config::fault::{ConfigFaults, Fault};
 use crate::config::raw::{Reader, Resolved, document};
 use crate::config::{legs, limits, node, offers, venues};
+use crate::latency::train::Location;
 use crate::model::currency::Currency;
 use crate::model::instrument::{Pair, VenueId};
 use crate::model::market::Rules;
@@ -23,6 +24,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Numeric addresses that go into the card.
     pub advertise: Vec<SocketAddr>,
+    /// Where the node stands; peers are told.
+    pub location: Option<Location>,
     /// Relative to the home.
     pub store: PathBuf,
     pub trading: Trading,
@@ -97,6 +100,7 @@ fn read<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>, known: &Known<'_>) 
         name: node.name,
         listen: node.listen,
         advertise: node.advertise,
+        location: node.location,
         store: node.store,
         trading: node.trading,
         venues,

@@ -7,7 +7,10 @@
 //! A train is open-loop: its probes leave when they are due, whether or not earlier ones were
 //! answered, so a peer that stalls shows in every probe that met the stall.
 
+pub mod attest;
 pub mod clock;
+pub mod lines;
 pub mod prober;
 pub mod quota;
+pub mod responder;
 pub mod train;

@@ -128,6 +128,11 @@ impl Prober {
         Some(oldest.sent + PATIENCE)
     }
 
+    /// Returns when the next probe is due; `None` once all were.
+    pub fn next_due(&self) -> Option<Time> {
+        (self.next < self.schedule.count).then(|| self.intended(self.next))
+    }
+
     /// Begins nothing more; what is out is waited for.
     pub fn stop(&mut self) {
         self.schedule.count = self.next;

@@ -1,4 +1,4 @@
-//! Commands of the owner: each gets exactly one answer of one line.
+//! Commands of the owner: each gets exactly one answer, of one line but where something is measured.
 
 use serde::Serialize;
 
@@ -33,7 +33,7 @@ impl Node {
             Command::Watch => answer(number, &self.watch(now), out),
             Command::OfferList => answer(number, &self.offers(), out),
             Command::OfferQuote(line) => answer(number, &self.quote_offer(&line, now), out),
-            Command::PeerList => answer(number, &self.peer_list(), out),
+            Command::PeerList => answer(number, &self.peer_list(now), out),
             Command::OfferExplain(id) => match self.explain(id) {
                 Some(explained) => answer(number, &explained, out),
                 None => answer(number, &unknown_offer(id), out),
@@ -68,6 +68,12 @@ impl Node {
             Command::PeerRemoved(id) => {
                 let done = self.order_removal(id, now, out);
                 answer(number, &done, out);
+            }
+            Command::Ping { peer, shape, count } => {
+                let wanted = (shape, count);
+                if let Err(why) = self.order_train(number, &peer, wanted, now, out) {
+                    answer(number, &Done::failed(why), out);
+                }
             }
             Command::Transferred {
                 currency,

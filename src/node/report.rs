@@ -111,6 +111,11 @@ pub struct PeerStatus {
     pub linked: bool,
     pub rtt_us_p50: Option<u64>,
     pub rtt_us_p99: Option<u64>,
+    /// How far its clock is ahead of this node's, true within plus or minus the bound.
+    #[serde(default)]
+    pub clock_ahead_us: Option<i64>,
+    #[serde(default)]
+    pub clock_bound_us: Option<u64>,
     pub trust: u8,
 }
 

@@ -48,7 +48,7 @@ impl Node {
             peers: self
                 .peers
                 .values()
-                .map(|peer| self.peer_status(peer))
+                .map(|peer| self.peer_status(peer, now))
                 .collect(),
             running: self.is_running(),
             counts: self.counts(),
@@ -133,8 +133,9 @@ impl Node {
         })
     }
 
-    fn peer_status(&self, state: &PeerState) -> PeerStatus {
+    fn peer_status(&self, state: &PeerState, now: Time) -> PeerStatus {
         let micros = |per_mille| state.rtt.quantile_us(per_mille);
+        let clock = state.clock.offset(now);
         PeerStatus {
             id: state.peer.id.to_string(),
             name: state.peer.name.clone(),
@@ -142,17 +143,20 @@ impl Node {
             linked: state.link.is_ready(),
             rtt_us_p50: micros(500),
             rtt_us_p99: micros(990),
+            clock_ahead_us: clock.map(|clock| clock.ahead_ns / 1_000),
+            // Rounded up, with what rounding the offset may have lost.
+            clock_bound_us: clock.map(|clock| clock.bound.as_micros() + 2),
             trust: state.peer.trust,
         }
     }
 
-    pub(super) fn peer_list(&self) -> Peers {
+    pub(super) fn peer_list(&self, now: Time) -> Peers {
         Peers {
             schema: SCHEMA,
             peers: self
                 .peers
                 .values()
-                .map(|peer| self.peer_status(peer))
+                .map(|peer| self.peer_status(peer, now))
                 .collect(),
         }
     }

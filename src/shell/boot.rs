@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -17,15 +18,17 @@ use crate::model::codec::CodecError;
 use crate::model::ids::NodeId;
 use crate::model::instrument::VenueId;
 use crate::model::random::Random;
+use crate::model::time::Span;
 use crate::node::output::Outbox;
 use crate::node::{Me, Node};
 use crate::shell::clock::Clock;
 use crate::shell::control::{ControlError, ControlHandle};
-use crate::shell::driver::{Driver, Hands};
+use crate::shell::driver::{Driver, Hands, Jobs};
 use crate::shell::feed::{self, FeedSettings, Stream};
 use crate::shell::identity::{Identity, IdentityError};
 use crate::shell::mesh::Mesh;
 use crate::shell::orders::{self, OrdersError, OrdersSettings};
+use crate::shell::pacer::Pacer;
 use crate::shell::peers::{PeerList, PeerListError};
 use crate::shell::private_file::{self, PrivateFileError};
 use crate::shell::quic::QuicError;
@@ -43,6 +46,16 @@ pub struct Start {
     pub crash: Option<CrashPoint>,
     /// The node's only source of randomness.
     pub seed: u64,
+    pub rehearsal: Rehearsal,
+}
+
+/// Faults of the machine that are rehearsed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// The clock is wrong by this.
+    pub clock_ahead: Span,
+    /// The pacing thread wakes late by this.
+    pub timer_late: Span,
 }
 
 /// Why a node does not run.
@@ -114,9 +127,10 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
         config,
         crash,
         seed,
+        rehearsal,
     } = start;
-    let clock = Clock::start();
-    let identity = Identity::open(&home)?;
+    let clock = Clock::start().ahead_by(rehearsal.clock_ahead);
+    let identity = Arc::new(Identity::open(&home)?);
     let peers: Vec<Peer> = PeerList::open(&home, identity.node_id())?
         .list()
         .cloned()
@@ -142,12 +156,15 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
     let control = ControlHandle::serve(&home, Rc::clone(&driver) as _)?;
     let sink = Rc::clone(&driver) as Rc<dyn MeshSink>;
     let mesh = Mesh::start(&identity, config.listen, &peers, sink)?;
+    let (works, jobs) = Jobs::new(identity);
     let mut hands = Hands {
         mesh,
         feeds: BTreeMap::new(),
         orders: BTreeMap::new(),
         control,
         store,
+        pacer: Pacer::new(clock, rehearsal.timer_late),
+        works,
     };
     for venue in &config.venues {
         let sink = Rc::clone(&driver) as Rc<dyn VenueSink>;
@@ -171,7 +188,7 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
         };
         hands.feeds.insert(venue.id, feed::start(settings, sink));
     }
-    driver.start(hands);
+    driver.start(hands, jobs);
     Ok(driver)
 }
 

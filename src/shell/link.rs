@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::model::ids::{LinkNo, NodeId};
 use crate::shell::MeshSink;
 use crate::shell::frames::{Allowance, FRAME_BYTES_MAX, Frames, LENGTH_BYTES, framed, length};
+use crate::shell::quic::DATAGRAM_BUFFER_BYTES;
 use crate::shell::silence::Held;
 
 /// Frames and bytes that may wait for a peer that reads slowly. Full: that link is closed.
@@ -188,6 +189,14 @@ impl Link {
                 | quinn::SendDatagramError::Disabled
                 | quinn::SendDatagramError::ConnectionLost(_) => SendError::NoLink,
             })
+    }
+
+    /// Returns true while no frame waits and half of the room for datagrams is free: what is left
+    /// of it is for quotes, which a probe never displaces.
+    pub(super) fn is_idle(&self) -> bool {
+        let sending = self.sending.borrow();
+        let room = self.connection.datagram_send_buffer_space();
+        sending.sent == sending.buffer.len() && room >= DATAGRAM_BUFFER_BYTES / 2
     }
 
     /// Ends the link; its task reports that to the sink, never this call.

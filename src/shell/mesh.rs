@@ -21,11 +21,12 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
+use crate::latency::train::PathCount;
 use crate::membership::knock::KnockStats;
 use crate::membership::links::PEERS_MAX;
 use crate::membership::{Direction, Peer};
 use crate::model::ids::{LinkNo, NodeId};
-use crate::model::time::Span;
+use crate::model::time::{Span, Time};
 use crate::shell::MeshSink;
 use crate::shell::identity::Identity;
 use crate::shell::link::{Link, LinkEnd, Receiving, SendError};
@@ -177,6 +178,24 @@ impl Mesh {
     pub fn rtt(&self, link: LinkNo) -> Option<Span> {
         let rtt = self.inner.link(link)?.connection().rtt();
         Some(Span(u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// Returns what the link's connection has counted; the moment is the caller's to set.
+    pub fn path_count(&self, link: LinkNo) -> Option<PathCount> {
+        let path = self.inner.link(link)?.connection().stats().path;
+        Some(PathCount {
+            at: Time::ZERO,
+            sent_packets: path.sent_packets,
+            lost_packets: path.lost_packets,
+            congestion_events: path.congestion_events,
+            congestion_window_bytes: path.cwnd,
+            path_switches: 0,
+        })
+    }
+
+    /// Returns true while nothing of this link waits that a probe could delay.
+    pub fn is_idle(&self, link: LinkNo) -> bool {
+        self.inner.link(link).is_some_and(|link| link.is_idle())
     }
 
     /// Lists exactly these peers: others are removed, changed ones replaced.

@@ -14,6 +14,7 @@ pub mod identity;
 pub mod link;
 pub mod mesh;
 pub mod orders;
+mod pacer;
 pub mod peers;
 pub mod pinned_tls;
 pub mod private_file;

@@ -12,6 +12,9 @@ use crate::sim::world::{Event, STORY_LINES_MAX, World};
 use crate::venue::Asked;
 use crate::wire::message::Message;
 
+/// How long a job beside the core takes.
+const WORK: Span = Span::micros(50);
+
 impl World {
     pub(super) fn carry_out(&mut self, host: usize, outbox: &Outbox) {
         for output in outbox.outputs() {
@@ -54,7 +57,33 @@ impl World {
                     to,
                     amount,
                 } => self.move_money(host, currency, from, to, amount),
-                Output::Answer { .. } | Output::Notice { .. } => (),
+                Output::Pace {
+                    train,
+                    first,
+                    interval,
+                    slots: left,
+                } => {
+                    let life = self.hosts[host].life;
+                    let paced = Event::Paced {
+                        host,
+                        life,
+                        train,
+                        interval,
+                        left,
+                    };
+                    self.schedule_at(first, paced);
+                }
+                Output::Probe { link, bytes, .. } => {
+                    self.send_datagram(host, link, outbox.read(bytes));
+                }
+                Output::Work { work, .. } => {
+                    let life = self.hosts[host].life;
+                    self.schedule(WORK, Event::Worked { host, life, work });
+                }
+                Output::PaceOver { .. }
+                | Output::CountPath { .. }
+                | Output::Answer { .. }
+                | Output::Notice { .. } => (),
             }
         }
     }
@@ -89,6 +118,11 @@ impl World {
             | Output::LinkDatagram { .. }
             | Output::VenueFrame { .. }
             | Output::VenueReconnect { .. }
+            | Output::Pace { .. }
+            | Output::PaceOver { .. }
+            | Output::Probe { .. }
+            | Output::CountPath { .. }
+            | Output::Work { .. }
             | Output::Transfer { .. } => return,
         };
         self.tell_line(host, &text);
@@ -110,10 +144,15 @@ impl World {
             | Output::VenueRequest { bytes, .. }
             | Output::Journal { bytes, .. }
             | Output::Answer { bytes, .. }
+            | Output::Probe { bytes, .. }
+            | Output::Work { bytes, .. }
             | Output::Notice { bytes, .. } => Some(*bytes),
             Output::Dial { .. }
             | Output::CloseLink { .. }
             | Output::VenueReconnect { .. }
+            | Output::Pace { .. }
+            | Output::PaceOver { .. }
+            | Output::CountPath { .. }
             | Output::Transfer { .. } => None,
         };
         let mut fold = |byte: u8| {

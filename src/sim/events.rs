@@ -17,6 +17,35 @@ impl World {
                     self.step(host, Input::Deadline);
                 }
             }
+            Event::Paced {
+                host,
+                life,
+                train,
+                interval,
+                left,
+            } => {
+                if self.is_alive(host, life) {
+                    self.step(host, Input::Paced { train });
+                    if left > 1 {
+                        let left = left - 1;
+                        let paced = Event::Paced {
+                            host,
+                            life,
+                            train,
+                            interval,
+                            left,
+                        };
+                        self.schedule(interval, paced);
+                    }
+                }
+            }
+            Event::Worked { host, life, work } => {
+                if self.is_alive(host, life) {
+                    // Nobody here checks a signature.
+                    let (key, bytes) = ([0; 32], &[0; 64][..]);
+                    self.step(host, Input::Worked { work, key, bytes });
+                }
+            }
             Event::Written { host, life } => self.handle_written(host, life),
             Event::Dialled { from, to, life } => self.handle_dialled(from, to, life),
             Event::Up {
@@ -154,6 +183,8 @@ impl World {
                 asked,
             } => self.handle_reply(venue, (host, life), request, asked, Outcome::NotSent),
             Event::Wake { .. }
+            | Event::Paced { .. }
+            | Event::Worked { .. }
             | Event::Written { .. }
             | Event::Dialled { .. }
             | Event::Up { .. }

@@ -231,6 +231,7 @@ pub fn config(index: usize, beside: &[&VenuePlan], random: &mut Random) -> Confi
         name: format!("node-{index}"),
         listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
         advertise: Vec::new(),
+        location: None,
         store: "journal.sqlite".into(),
         trading: Trading::Live {
             capability: "live.toml".into(),
