@@ -7,4 +7,9 @@
 //! A train is open-loop: its probes leave when they are due, whether or not earlier ones were
 //! answered, so a peer that stalls shows in every probe that met the stall.
 
+pub mod histogram;
+pub mod report;
+pub mod sign;
+pub mod summary;
 pub mod train;
+pub mod wire;
