@@ -7,9 +7,13 @@
 //! A train is open-loop: its probes leave when they are due, whether or not earlier ones were
 //! answered, so a peer that stalls shows in every probe that met the stall.
 
+#[cfg(test)]
+mod fixture;
 pub mod histogram;
+pub mod physics;
 pub mod report;
 pub mod sign;
 pub mod summary;
 pub mod train;
+pub mod verify;
 pub mod wire;

@@ -184,6 +184,14 @@ impl OneWay {
             Self::Unknown { .. } | Self::Contradicted { .. } | Self::Silent {} => None,
         }
     }
+
+    /// Returns the longest that the fastest probe can have taken: its delay and the bound.
+    pub fn at_most_ns(&self) -> Option<u64> {
+        match self {
+            Self::Known { bound_ns, delay } => Some(delay.min_ns.saturating_add(*bound_ns)),
+            Self::Unknown { .. } | Self::Contradicted { .. } | Self::Silent {} => None,
+        }
+    }
 }
 
 impl Distribution {
@@ -202,6 +210,19 @@ impl Distribution {
             max_ns: values.max(),
             histogram: histogram::to_text(values),
         })
+    }
+
+    /// Returns count, least, p50, p90, p99, p99.9 and most, without the histogram.
+    pub const fn figures(&self) -> [u64; 7] {
+        [
+            self.count,
+            self.min_ns,
+            self.p50_ns,
+            self.p90_ns,
+            self.p99_ns,
+            self.p99_9_ns,
+            self.max_ns,
+        ]
     }
 }
 
