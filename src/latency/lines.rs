@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::latency::attest;
 use crate::latency::train::{
-    Attestation, End, Fate, Location, Offset, PROBES_MAX, PathCount, Sample, SelfLine, Shape,
+    Attestation, End, Fate, Location, Offset, Over, PROBES_MAX, PathCount, Sample, SelfLine, Shape,
     Spread, TimestampSource, Train,
 };
 use crate::model::ids::NodeId;
@@ -222,6 +222,7 @@ impl Head {
             id: bytes_of("train", &self.train)?,
             from: self.from.end()?,
             to: self.to.end()?,
+            over: Over::Mesh,
             shape: match self.burst {
                 0 | 1 => Shape::Idle { interval },
                 burst => Shape::Loaded { interval, burst },

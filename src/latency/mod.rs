@@ -9,8 +9,17 @@
 
 pub mod attest;
 pub mod clock;
+#[cfg(test)]
+mod fixture;
+pub mod histogram;
 pub mod lines;
+pub mod physics;
 pub mod prober;
 pub mod quota;
+pub mod report;
 pub mod responder;
+pub mod sign;
+pub mod summary;
 pub mod train;
+pub mod verify;
+pub mod wire;

@@ -20,6 +20,7 @@ use crate::latency::train::{
     Attestation, End, Location, PATIENCE, PathCount, Sample, Shape, Spread,
 };
 use crate::model::ids::{CommandNo, LinkNo, NodeId};
+use crate::model::key::pin_of;
 use crate::model::time::{Deadline, Span, Time};
 use crate::node::Node;
 use crate::node::output::{Job, Outbox, Output};
@@ -587,6 +588,7 @@ impl Node {
         });
         if let Some((&number, _)) = ending
             && attestation.prober == self.me.id
+            && pin_of(&key).node_id() == from
         {
             self.finish_train(number, Some(&attestation), now, out);
         }

@@ -12,6 +12,7 @@ pub mod feed;
 pub mod frames;
 pub mod identity;
 pub mod link;
+pub mod machine;
 pub mod mesh;
 pub mod orders;
 mod pacer;

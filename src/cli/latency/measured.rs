@@ -1,0 +1,258 @@
+//! What the measuring verbs share: how probes are spaced, how lines become trains, how trains
+//! become a signed report, and how that is printed.
+
+use std::path::PathBuf;
+
+use crate::cli::exit::{CliError, Exit};
+use crate::cli::home::Home;
+use crate::cli::latency::artefacts;
+use crate::cli::screen;
+use crate::latency::lines::{Assembly, Heard};
+use crate::latency::quota::Schedule;
+use crate::latency::report::{Header, Measured, Report};
+use crate::latency::summary::OneWay;
+use crate::latency::train::{Shape, Train};
+use crate::latency::wire::Hex;
+use crate::model::time::{Span, Time};
+use crate::node::command::Request;
+use crate::node::report::Done;
+use crate::shell::control::ask_each;
+use crate::shell::identity::Identity;
+use crate::shell::machine;
+
+/// Bytes of the longest answer that is read: a million samples have about 90 each.
+const ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Samples between two words on how far it is.
+const PROGRESS_EVERY: usize = 1_000;
+/// Probes at once, and how far apart, where nothing else is said: what a change of a book sends to
+/// a few peers.
+const BURST: u16 = 8;
+const BURST_EVERY: Span = Span::millis(100);
+const EVERY: Span = Span::millis(10);
+
+/// How probes are spaced.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Spacing {
+    /// Probes to send.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub count: u32,
+    /// Between two probes or bursts, such as 10ms or 500us [default: 10ms; 100ms if loaded].
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub interval: Option<Span>,
+    /// Send bursts, as trading does, instead of one probe at a time.
+    #[arg(long)]
+    pub loaded: bool,
+    /// Probes of one burst.
+    #[arg(long, default_value_t = BURST, requires = "loaded", value_parser = clap::value_parser!(u16).range(2..=64))]
+    pub burst: u16,
+}
+
+/// What becomes of the result.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Kept {
+    /// Write the report and all that is drawn from it into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a measurement brought.
+#[derive(Debug, Default)]
+pub struct Brought {
+    pub trains: Vec<Train>,
+    /// Signed reports of other nodes, as JSON.
+    pub reports: Vec<String>,
+    /// What is not there, and why.
+    pub absent: Vec<(String, String)>,
+}
+
+impl Spacing {
+    /// Returns the schedule, checked against what one train may cost.
+    ///
+    /// # Errors
+    /// Exit 2 with the limit it breaks.
+    pub fn schedule(&self) -> Result<Schedule, CliError> {
+        let shape = match self.loaded {
+            false => Shape::Idle {
+                interval: self.interval.unwrap_or(EVERY),
+            },
+            true => Shape::Loaded {
+                interval: self.interval.unwrap_or(BURST_EVERY),
+                burst: self.burst,
+            },
+        };
+        Schedule::new(shape, self.count).map_err(|error| CliError::usage(error.to_string()))
+    }
+}
+
+/// Asks the running node to measure and puts together what it says.
+///
+/// # Errors
+/// No node answers, or it cannot measure that.
+pub fn collect(home: &Home, request: &Request) -> Result<Brought, CliError> {
+    let mut assembly = Assembly::default();
+    let mut brought = Brought::default();
+    let mut told = 0;
+    let mut piece = String::new();
+    ask_each::<CliError>(&home.path, request, ANSWER_BYTES_MAX, &mut |line| {
+        if let Ok(Done { note, .. }) = serde_json::from_str(&line) {
+            return Err(CliError::failed(note));
+        }
+        let heard = assembly.hear(&line);
+        match heard.map_err(|error| CliError::failed(error.to_string()))? {
+            Heard::Begun { to } => screen::note(&format!("probing {to}"))?,
+            Heard::Samples(count) if count / PROGRESS_EVERY > told => {
+                told = count / PROGRESS_EVERY;
+                screen::note(&format!("{count} probes"))?;
+            }
+            Heard::Samples(_) | Heard::Nothing | Heard::Over => (),
+            Heard::Train(train) => brought.trains.push(*train),
+            Heard::Absent { to, why } => brought.absent.push((to, why)),
+            Heard::Piece { is_whole, json, .. } => {
+                piece.push_str(&json);
+                if is_whole {
+                    brought.reports.push(std::mem::take(&mut piece));
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(brought)
+}
+
+/// Adds to each train what this machine and not the node knows of itself.
+pub fn add_self_line(trains: &mut [Train], clock: &str) {
+    let loopback = machine::loopback();
+    for train in trains {
+        train.own.loopback = loopback;
+        clock.clone_into(&mut train.own.system_clock);
+    }
+}
+
+/// Makes this node's part of a report and joins those of other nodes to it.
+///
+/// # Errors
+/// The home has no identity, or a report from elsewhere is none.
+pub fn report(home: &Home, mut brought: Brought) -> Result<Report, CliError> {
+    let identity = Identity::open(&home.path).map_err(anyhow::Error::from)?;
+    let clock = machine::system_clock();
+    add_self_line(&mut brought.trains, &clock);
+    let started = brought.trains.iter().map(|train| train.started).min();
+    let names = brought.trains.iter().map(|train| train.from.name.clone());
+    let header = Header {
+        key: Hex(identity.node_key()),
+        name: names.last().unwrap_or_default(),
+        started_ns: started.unwrap_or(Time::ZERO).0,
+        program: concat!("expressnet ", env!("CARGO_PKG_VERSION")).to_owned(),
+        kernel: machine::kernel(),
+        clock,
+        configuration: machine::hash_of(&home.config_file()),
+    };
+    let mut report = Report::new(header, &brought.trains, |bytes| identity.sign(bytes));
+    for json in &brought.reports {
+        let other = Report::parse(json.as_bytes()).map_err(anyhow::Error::from)?;
+        report.join(other).map_err(anyhow::Error::from)?;
+    }
+    Ok(report)
+}
+
+/// Prints a report, and writes its files where a folder is named.
+///
+/// # Errors
+/// Standard output or the folder cannot be written; exit 3 where something was not measured.
+pub fn keep(report: &Report, absent: &[(String, String)], kept: &Kept) -> Result<Exit, CliError> {
+    if let Some(folder) = &kept.out {
+        artefacts::write(report, folder)?;
+    }
+    if kept.json {
+        screen::line(report.to_json()?.trim_end())?;
+    } else {
+        show(report)?;
+    }
+    for (what, why) in absent {
+        screen::note(&format!("absent: {what}: {why}"))?;
+    }
+    match absent.is_empty() {
+        true => Ok(Exit::Done),
+        false => Ok(Exit::Warnings),
+    }
+}
+
+fn show(report: &Report) -> Result<(), CliError> {
+    let rows: Vec<[String; 10]> = report.paths().map(row).collect();
+    let head = [
+        "path", "probes", "lost", "min", "p50", "p99", "p99.9", "max", "there", "back",
+    ];
+    screen::table(head, &rows, "nothing was measured")?;
+    for part in &report.parts {
+        let own = &part.claim.own;
+        let loopback = own.loopback.map_or_else(
+            || "loopback absent".to_owned(),
+            |own| format!("loopback p50 {} p99 {}", us(own.p50_ns), us(own.p99_ns)),
+        );
+        let bound = own.clock_bound_ns;
+        screen::line(&format!(
+            "self  {}: {loopback}; timer late p50 {} p99 {} max {}; sent late p99 {} max {}; \
+             stamps by {}; peers' clocks {}; {}",
+            part.claim.header.name,
+            us(own.timer_late.p50_ns),
+            us(own.timer_late.p99_ns),
+            us(own.timer_late.max_ns),
+            us(own.sent_late.p99_ns),
+            us(own.sent_late.max_ns),
+            own.timestamps,
+            bound.map_or_else(|| "unknown".to_owned(), |bound| format!("±{}", us(bound))),
+            part.claim.header.clock,
+        ))?;
+    }
+    Ok(())
+}
+
+fn row(path: &Measured) -> [String; 10] {
+    let rtt = path.rtt.as_ref();
+    let figure = |of: fn(&crate::latency::summary::Distribution) -> u64| {
+        rtt.map_or_else(|| "-".to_owned(), |rtt| us(of(rtt)))
+    };
+    [
+        path.name(),
+        path.counts.probes.to_string(),
+        path.counts.lost.to_string(),
+        figure(|rtt| rtt.min_ns),
+        figure(|rtt| rtt.p50_ns),
+        figure(|rtt| rtt.p99_ns),
+        figure(|rtt| rtt.p99_9_ns),
+        figure(|rtt| rtt.max_ns),
+        one_way(&path.forward),
+        one_way(&path.backward),
+    ]
+}
+
+fn one_way(way: &OneWay) -> String {
+    match way {
+        OneWay::Known { bound_ns, delay } => format!("{} ±{}", us(delay.p50_ns), us(*bound_ns)),
+        OneWay::Unknown { at_most_ns, .. } => format!("0 to {}", us(*at_most_ns)),
+        OneWay::Contradicted { bound_ns, .. } => format!("contradicts ±{}", us(*bound_ns)),
+        OneWay::Silent {} => "-".to_owned(),
+    }
+}
+
+/// Writes nanoseconds as microseconds with one decimal.
+pub fn us(nanos: u64) -> String {
+    format!("{}.{}us", nanos / 1_000, nanos % 1_000 / 100)
+}
+
+/// Reads a span such as `10ms`.
+fn span(text: &str) -> Result<Span, String> {
+    let units = [
+        ("us", Span::MICRO),
+        ("ms", Span::MILLI),
+        ("s", Span::SECOND),
+    ];
+    let read = units.iter().find_map(|(unit, span)| {
+        let count: u32 = text.strip_suffix(unit)?.parse().ok()?;
+        Some(span.times(u64::from(count)))
+    });
+    read.ok_or_else(|| "a whole number with us, ms or s behind it, such as 10ms".to_owned())
+}
