@@ -63,6 +63,11 @@ pub enum Request {
         burst: u16,
         count: u32,
     },
+    Survey {
+        interval_us: u64,
+        burst: u16,
+        count: u32,
+    },
     Transferred {
         currency: String,
         from: String,
@@ -174,6 +179,14 @@ impl Request {
                 count,
             } => Command::Ping {
                 peer,
+                shape: shape(interval_us, burst),
+                count,
+            },
+            Self::Survey {
+                interval_us,
+                burst,
+                count,
+            } => Command::Survey {
                 shape: shape(interval_us, burst),
                 count,
             },

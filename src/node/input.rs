@@ -86,7 +86,7 @@ pub enum Input<'a> {
         train: u32,
         count: PathCount,
     },
-    /// What `Output::Work` asked for: a signature and the key that it is of.
+    /// What `Output::Work` asked for, and the key it was signed with.
     Worked {
         work: u64,
         key: [u8; 32],
@@ -140,6 +140,11 @@ pub enum Command {
     /// Measure the link to a peer, by its name or the beginning of its id.
     Ping {
         peer: String,
+        shape: Shape,
+        count: u32,
+    },
+    /// Measure the links to all peers, here and at the other nodes of this owner.
+    Survey {
         shape: Shape,
         count: u32,
     },

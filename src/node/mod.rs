@@ -13,7 +13,7 @@
 //! deals    matches: scatter, answer, gather, accept
 //! offers   own offers: what is left over, what can be pledged
 //! mesh     links, messages, round trips
-//! trains   probes, own and peers'
+//! trains   probes, own and peers'; surveys: of a whole mesh
 //! boot     what an earlier run left behind
 //! owner    commands and answers
 //! views    the node's state as reports; watch: spreads and why nothing is fired
@@ -34,6 +34,7 @@ mod offers;
 pub mod output;
 mod owner;
 pub mod report;
+mod surveys;
 mod trains;
 mod views;
 mod watch;
@@ -401,7 +402,7 @@ impl Node {
             Input::PaceOver { train, late } => self.handle_pace_over(train, late),
             Input::ProbeRefused { train, number } => self.handle_probe_refused(train, number),
             Input::PathCounted { train, count } => self.handle_path_counted(train, count, out),
-            Input::Worked { work, key, bytes } => self.handle_worked(work, key, bytes, out),
+            Input::Worked { work, key, bytes } => self.handle_worked(work, key, bytes, now, out),
             Input::Deadline => self.handle_deadline(now, out),
         }
         self.settle(now, out);

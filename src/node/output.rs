@@ -77,6 +77,8 @@ pub enum Output {
 pub enum Job {
     /// Sign these bytes with the node's key.
     Sign,
+    /// Make a signed report, as JSON, of the trains in these lines; nothing where that fails.
+    Report,
 }
 
 /// How much a notice matters.

@@ -75,6 +75,11 @@ impl Node {
                     answer(number, &Done::failed(why), out);
                 }
             }
+            Command::Survey { shape, count } => {
+                if let Err(why) = self.order_survey(number, (shape, count), now, out) {
+                    answer(number, &Done::failed(why), out);
+                }
+            }
             Command::Transferred {
                 currency,
                 from,

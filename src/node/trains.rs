@@ -24,6 +24,7 @@ use crate::model::key::pin_of;
 use crate::model::time::{Deadline, Span, Time};
 use crate::node::Node;
 use crate::node::output::{Job, Outbox, Output};
+use crate::node::surveys::{LINES_BYTES_MAX, Leaving};
 use crate::wire::message::Message;
 use crate::wire::talk::{Probe, Talk, Verdict};
 
@@ -50,6 +51,7 @@ pub(super) struct Trains {
     last_errand: u64,
     works: BTreeMap<u64, Work>,
     last_work: u64,
+    pub(super) leaving: Vec<Leaving>,
 }
 
 /// One train of this node's.
@@ -85,18 +87,21 @@ struct Errand {
     /// Peers that measure for it.
     asked: BTreeSet<NodeId>,
     until: Time,
+    /// What was measured for another node, until all of it is over.
+    lines: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whom {
+pub(super) enum Whom {
     Owner(CommandNo),
     /// A peer of this owner, which has given its errand this number.
     Peer(NodeId, u64),
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Work {
+pub(super) enum Work {
     Attest(NodeId, [u8; attest::BODY_BYTES]),
+    Report(NodeId, u64),
 }
 
 impl Node {
@@ -148,7 +153,12 @@ impl Node {
         }
     }
 
-    fn begin_errand(&mut self, whom: Whom, schedule: &Schedule, now: Time) -> Result<u64, String> {
+    pub(super) fn begin_errand(
+        &mut self,
+        whom: Whom,
+        schedule: &Schedule,
+        now: Time,
+    ) -> Result<u64, String> {
         if self.trains.errands.len() >= ERRANDS_MAX {
             return Err("too many measurements at once; try again when one is over".to_owned());
         }
@@ -158,6 +168,7 @@ impl Node {
             whom,
             open: 0,
             asked: BTreeSet::new(),
+            lines: Vec::new(),
             until: now + schedule.lasts() + ERRAND_GRACE,
         };
         self.trains.errands.insert(number, errand);
@@ -165,7 +176,7 @@ impl Node {
     }
 
     /// Asks a peer to let itself be probed.
-    fn begin_train(
+    pub(super) fn begin_train(
         &mut self,
         errand: u64,
         to: NodeId,
@@ -270,7 +281,21 @@ impl Node {
                 key,
                 signature,
             } => self.handle_attested(from, &body, (key, signature), now, out),
-            Talk::SurveyAsk { .. } | Talk::SurveyPiece { .. } | Talk::SurveyOver { .. } => (),
+            Talk::SurveyAsk {
+                survey,
+                interval,
+                burst,
+                count,
+            } => {
+                let wanted = (shape_of(interval, burst), count);
+                self.handle_survey_ask(from, survey, wanted, now, out);
+            }
+            Talk::SurveyPiece {
+                survey,
+                is_whole,
+                json,
+            } => self.handle_survey_piece(from, survey, (is_whole, &json), out),
+            Talk::SurveyOver { survey } => self.handle_survey_over(from, survey, out),
         }
     }
 
@@ -516,9 +541,6 @@ impl Node {
         let Some(peer) = self.peers.get(&prober) else {
             return;
         };
-        if self.trains.works.len() >= WORKS_MAX {
-            return;
-        }
         let micros = |per_mille| {
             let rtt = peer.rtt.quantile_us(per_mille);
             Span::micros(rtt.unwrap_or_default())
@@ -539,7 +561,9 @@ impl Node {
             key: [0; 32],
             signature: [0; 64],
         });
-        let work = self.trains.new_work(Work::Attest(prober, body));
+        let Some(work) = self.trains.new_work(Work::Attest(prober, body)) else {
+            return;
+        };
         let bytes = out.bytes(&attest::statement(&body));
         out.push(Output::Work {
             work,
@@ -554,6 +578,7 @@ impl Node {
         work: u64,
         key: [u8; 32],
         bytes: &[u8],
+        now: Time,
         out: &mut Outbox,
     ) {
         match self.trains.works.remove(&work) {
@@ -567,6 +592,7 @@ impl Node {
                     self.send_once(prober, &Message::Talk(attested), out);
                 }
             }
+            Some(Work::Report(to, survey)) => self.handle_reported((to, survey), bytes, now, out),
             None => (),
         }
     }
@@ -637,28 +663,37 @@ impl Node {
         self.end_errand_at_rest(errand, out);
     }
 
-    fn end_errand_at_rest(&mut self, number: u64, out: &mut Outbox) {
+    pub(super) fn end_errand_at_rest(&mut self, number: u64, out: &mut Outbox) {
         let errand = self.trains.errands.get(&number);
-        if errand.is_some_and(|errand| errand.open == 0 && errand.asked.is_empty()) {
-            self.tell_errand(number, &Line::Over {}, out);
-            self.trains.errands.remove(&number);
+        if !errand.is_some_and(|errand| errand.open == 0 && errand.asked.is_empty()) {
+            return;
+        }
+        self.tell_errand(number, &Line::Over {}, out);
+        if let Some(errand) = self.trains.errands.remove(&number)
+            && let Whom::Peer(to, survey) = errand.whom
+        {
+            self.report_errand((to, survey), &errand.lines, out);
         }
     }
 
-    fn tell_errand(&mut self, errand: u64, line: &Line, out: &mut Outbox) {
-        let Some(errand) = self.trains.errands.get(&errand) else {
+    pub(super) fn tell_errand(&mut self, errand: u64, line: &Line, out: &mut Outbox) {
+        let Some(errand) = self.trains.errands.get_mut(&errand) else {
             return;
         };
+        // Lines hold text and numbers only, and a Vec takes all of it.
+        let json = serde_json::to_vec(line).unwrap_or_default();
         match errand.whom {
             Whom::Owner(command) => {
-                // Lines hold text and numbers only, and a Vec takes all of it.
-                let json = serde_json::to_vec(line).unwrap_or_default();
                 let bytes = out.bytes(&json);
                 out.push(Output::Answer {
                     command,
                     bytes,
                     last: matches!(line, Line::Over {}),
                 });
+            }
+            Whom::Peer(..) if errand.lines.len() + json.len() < LINES_BYTES_MAX => {
+                errand.lines.extend_from_slice(&json);
+                errand.lines.push(b'\n');
             }
             Whom::Peer(..) => (),
         }
@@ -687,13 +722,34 @@ impl Node {
                 Some(State::Ending { .. }) => self.finish_train(number, None, now, out),
             }
         }
+        self.send_pieces(now, out);
+        self.give_up_on_silent(now, out);
+    }
+
+    /// Peers that have not reported in time are told to be absent.
+    fn give_up_on_silent(&mut self, now: Time, out: &mut Outbox) {
+        let errands = self.trains.errands.iter_mut();
+        let late = errands.filter(|(_, errand)| errand.until <= now && !errand.asked.is_empty());
+        let late: Vec<(u64, BTreeSet<NodeId>)> = late
+            .map(|(number, errand)| (*number, std::mem::take(&mut errand.asked)))
+            .collect();
+        for (number, silent) in late {
+            for peer in silent {
+                let to = format!("what {} measures", self.peer_name(peer));
+                let why = "it has not reported in time".to_owned();
+                self.tell_errand(number, &Line::Absent { to, why }, out);
+            }
+            self.end_errand_at_rest(number, out);
+        }
     }
 
     pub(super) fn trains_deadline(&self) -> Option<Deadline> {
         let trains = self.trains.running.values().map(Running::deadline);
         let errands = self.trains.errands.values();
         let errands = errands.filter(|errand| !errand.asked.is_empty());
-        let at = trains.chain(errands.map(|errand| errand.until)).min()?;
+        let leaving = self.trains.leaving.iter().map(Leaving::at);
+        let errands = errands.map(|errand| errand.until);
+        let at = trains.chain(errands).chain(leaving).min()?;
         Some(Deadline { at, why: "train" })
     }
 }
@@ -710,10 +766,30 @@ impl Trains {
         trains.map(|train| train.schedule.probes_per_s()).sum()
     }
 
-    fn new_work(&mut self, work: Work) -> u64 {
+    /// Takes note of a job; `None` where too many are under way.
+    pub(super) fn new_work(&mut self, work: Work) -> Option<u64> {
+        if self.works.len() >= WORKS_MAX {
+            return None;
+        }
         self.last_work += 1;
         self.works.insert(self.last_work, work);
-        self.last_work
+        Some(self.last_work)
+    }
+
+    pub(super) fn wait_for(&mut self, errand: u64, peer: NodeId) {
+        if let Some(errand) = self.errands.get_mut(&errand) {
+            errand.asked.insert(peer);
+        }
+    }
+
+    pub(super) fn waits_for(&self, errand: u64, peer: NodeId) -> bool {
+        let errand = self.errands.get(&errand);
+        errand.is_some_and(|errand| errand.asked.contains(&peer))
+    }
+
+    pub(super) fn wait_no_more_for(&mut self, errand: u64, peer: NodeId) -> bool {
+        let errand = self.errands.get_mut(&errand);
+        errand.is_some_and(|errand| errand.asked.remove(&peer))
     }
 }
 
@@ -731,7 +807,7 @@ impl Running {
     }
 }
 
-fn scheduled((shape, count): (Shape, u32)) -> Result<Schedule, String> {
+pub(super) fn scheduled((shape, count): (Shape, u32)) -> Result<Schedule, String> {
     Schedule::new(shape, count).map_err(|why: ScheduleError| why.to_string())
 }
 

@@ -115,6 +115,9 @@ pub enum StartError {
     Control(#[from] ControlError),
 }
 
+/// The configuration in a home.
+pub const CONFIG_FILE: &str = "node.toml";
+
 type Clients = BTreeMap<VenueId, Box<dyn OrderClient>>;
 
 /// Starts a node as tasks of the current `LocalSet`.
@@ -156,7 +159,7 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
     let control = ControlHandle::serve(&home, Rc::clone(&driver) as _)?;
     let sink = Rc::clone(&driver) as Rc<dyn MeshSink>;
     let mesh = Mesh::start(&identity, config.listen, &peers, sink)?;
-    let (works, jobs) = Jobs::new(identity);
+    let (works, jobs) = Jobs::new(identity, home.join(CONFIG_FILE));
     let mut hands = Hands {
         mesh,
         feeds: BTreeMap::new(),

@@ -16,8 +16,12 @@ use data_encoding::HEXLOWER;
 use ring::digest;
 
 use crate::config::FILE_BYTES_MAX;
-use crate::latency::train::Spread;
-use crate::model::time::Span;
+use crate::latency::lines::{Assembly, Heard};
+use crate::latency::report::{Header, Report};
+use crate::latency::train::{Spread, Train};
+use crate::latency::wire::Hex;
+use crate::model::time::{Span, Time};
+use crate::shell::identity::Identity;
 
 /// Round trips over loopback.
 const ROUND_TRIPS: usize = 300;
@@ -138,8 +142,43 @@ fn told(program: &str, words: &[&str]) -> Option<String> {
     Some(line.trim().chars().take(TEXT_LEN_MAX).collect())
 }
 
+/// Makes and signs a node's part of a report; fills in what the machine knows of itself.
+pub fn report(identity: &Identity, config: &Path, mut trains: Vec<Train>) -> Report {
+    let (clock, loopback) = (system_clock(), loopback());
+    for train in &mut trains {
+        train.own.loopback = loopback;
+        clock.clone_into(&mut train.own.system_clock);
+    }
+    let started = trains.iter().map(|train| train.started).min();
+    let header = Header {
+        key: Hex(identity.node_key()),
+        name: trains
+            .first()
+            .map_or_else(String::new, |train| train.from.name.clone()),
+        started_ns: started.unwrap_or(Time::ZERO).0,
+        program: concat!("expressnet ", env!("CARGO_PKG_VERSION")).to_owned(),
+        kernel: kernel(),
+        clock,
+        configuration: hash_of(config),
+    };
+    Report::new(header, &trains, |bytes| identity.sign(bytes))
+}
+
+/// Makes a report of trains that come as lines of JSON; nothing where they are none.
+pub(super) fn report_of_lines(identity: &Identity, config: &Path, lines: &[u8]) -> Option<String> {
+    let mut assembly = Assembly::default();
+    let mut trains = Vec::new();
+    for line in std::str::from_utf8(lines).ok()?.lines() {
+        if let Heard::Train(train) = assembly.hear(line).ok()? {
+            trains.push(*train);
+        }
+    }
+    let report = report(identity, config, trains);
+    serde_json::to_string(&report).ok()
+}
+
 /// Returns the SHA-256 of a file in hexadecimal; nothing where it cannot be read.
-pub fn hash_of(path: &Path) -> String {
+fn hash_of(path: &Path) -> String {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let most = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX);

@@ -8,8 +8,8 @@ use crate::model::time::{Span, Time};
 
 /// Bytes of what a peer attests, without domain, key and signature.
 pub const ATTESTED_BYTES: usize = 92;
-/// Bytes of one piece of a survey's report; a frame holds no more than 65,536.
-pub const PIECE_BYTES_MAX: usize = 32 * 1_024;
+/// Bytes of one piece of a survey's report: with its head it fits into one packet.
+pub const PIECE_BYTES_MAX: usize = 1_024;
 const FIRST: u8 = 22;
 
 /// One probe, or its answer: both are of one length, so that both directions carry the same.

@@ -22,7 +22,7 @@ use expressnet::sim::scenario::{PAIR, Topology, node_id, standard};
 use expressnet::venue::{Asked, Credentials, Framing, OrderClient, Setup, http, registry};
 use expressnet::wire::link::{Heard, Link};
 use expressnet::wire::message::{Message, Quote, QuoteHead};
-use expressnet::wire::talk::Probe;
+use expressnet::wire::talk::{self, Talk, Verdict};
 
 /// Stands around every call of `Node::handle`.
 pub(crate) trait Probe {
@@ -397,7 +397,7 @@ impl<P: Probe> Leader<P> {
         if let Ok(Message::Probe(probe)) = Message::decode(self.out.read(bytes)) {
             let mut bytes = Vec::new();
             let (received, replied) = (self.now, self.now);
-            let reply = Probe {
+            let reply = talk::Probe {
                 received,
                 replied,
                 ..probe
@@ -413,10 +413,18 @@ impl<P: Probe> Leader<P> {
         let heard = self.peer.handle_frame(bytes, &mut |frame| {
             due.push_back(Due::Stream(frame.to_vec()));
         });
-        if let Heard::Message(bytes) = heard.unwrap()
-            && let Message::Fire(draw) = Message::decode(bytes).unwrap()
-        {
+        let Heard::Message(bytes) = heard.unwrap() else {
+            return;
+        };
+        let message = Message::decode(bytes).unwrap();
+        if let Message::Fire(draw) = message {
             self.fill(&draw);
+        } else if let Message::Talk(Talk::TrainAsk { train, .. }) = message {
+            self.say(&Message::Talk(Talk::TrainAnswer {
+                train,
+                verdict: Verdict::Ready,
+                location_udeg: None,
+            }));
         }
     }
 
@@ -445,7 +453,7 @@ impl<P: Probe> Leader<P> {
     }
 
     /// The peer says something that must arrive.
-    fn say(&mut self, message: &Message) {
+    pub(crate) fn say(&mut self, message: &Message) {
         let due = &mut self.due;
         let sent = self.peer.send(|frame| message.encode(frame), &mut |frame| {
             due.push_back(Due::Stream(frame.to_vec()));

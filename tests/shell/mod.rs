@@ -14,6 +14,7 @@ mod flood;
 mod https;
 mod identity;
 mod kills;
+mod latency;
 mod mesh;
 mod pinned_tls;
 mod process;

@@ -264,6 +264,23 @@ impl Node {
         }
     }
 
+    /// Lets the process stand still, or go on.
+    pub(super) fn stall(&self, stands: bool) {
+        let word = if stands { Signal::STOP } else { Signal::CONT };
+        signal(self.child.as_ref().unwrap(), word);
+    }
+
+    /// Begins a verb in this home; what it prints is for the caller to read.
+    pub(super) fn begin(&self, words: &[&str]) -> Child {
+        program(&["--home"])
+            .arg(&self.home)
+            .args(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
     /// Asks the process to end, and returns whether it said that all is well.
     pub(super) fn stop(&mut self) -> bool {
         let mut child = self.child.take().unwrap();

@@ -1,6 +1,7 @@
 //! What the measuring verbs share: how probes are spaced, how lines become trains, how trains
 //! become a signed report, and how that is printed.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::cli::exit::{CliError, Exit};
@@ -9,11 +10,10 @@ use crate::cli::latency::artefacts;
 use crate::cli::screen;
 use crate::latency::lines::{Assembly, Heard};
 use crate::latency::quota::Schedule;
-use crate::latency::report::{Header, Measured, Report};
+use crate::latency::report::{Measured, Report};
 use crate::latency::summary::OneWay;
 use crate::latency::train::{Shape, Train};
-use crate::latency::wire::Hex;
-use crate::model::time::{Span, Time};
+use crate::model::time::Span;
 use crate::node::command::Request;
 use crate::node::report::Done;
 use crate::shell::control::ask_each;
@@ -95,7 +95,7 @@ pub fn collect(home: &Home, request: &Request) -> Result<Brought, CliError> {
     let mut assembly = Assembly::default();
     let mut brought = Brought::default();
     let mut told = 0;
-    let mut piece = String::new();
+    let mut pieces: BTreeMap<String, String> = BTreeMap::new();
     ask_each::<CliError>(&home.path, request, ANSWER_BYTES_MAX, &mut |line| {
         if let Ok(Done { note, .. }) = serde_json::from_str(&line) {
             return Err(CliError::failed(note));
@@ -110,10 +110,15 @@ pub fn collect(home: &Home, request: &Request) -> Result<Brought, CliError> {
             Heard::Samples(_) | Heard::Nothing | Heard::Over => (),
             Heard::Train(train) => brought.trains.push(*train),
             Heard::Absent { to, why } => brought.absent.push((to, why)),
-            Heard::Piece { is_whole, json, .. } => {
-                piece.push_str(&json);
+            Heard::Piece {
+                from,
+                is_whole,
+                json,
+            } => {
+                // All of an answer is bounded, so its pieces are.
+                pieces.entry(from.clone()).or_default().push_str(&json);
                 if is_whole {
-                    brought.reports.push(std::mem::take(&mut piece));
+                    brought.reports.extend(pieces.remove(&from));
                 }
             }
         }
@@ -122,35 +127,13 @@ pub fn collect(home: &Home, request: &Request) -> Result<Brought, CliError> {
     Ok(brought)
 }
 
-/// Adds to each train what this machine and not the node knows of itself.
-pub fn add_self_line(trains: &mut [Train], clock: &str) {
-    let loopback = machine::loopback();
-    for train in trains {
-        train.own.loopback = loopback;
-        clock.clone_into(&mut train.own.system_clock);
-    }
-}
-
 /// Makes this node's part of a report and joins those of other nodes to it.
 ///
 /// # Errors
 /// The home has no identity, or a report from elsewhere is none.
-pub fn report(home: &Home, mut brought: Brought) -> Result<Report, CliError> {
+pub fn report(home: &Home, brought: Brought) -> Result<Report, CliError> {
     let identity = Identity::open(&home.path).map_err(anyhow::Error::from)?;
-    let clock = machine::system_clock();
-    add_self_line(&mut brought.trains, &clock);
-    let started = brought.trains.iter().map(|train| train.started).min();
-    let names = brought.trains.iter().map(|train| train.from.name.clone());
-    let header = Header {
-        key: Hex(identity.node_key()),
-        name: names.last().unwrap_or_default(),
-        started_ns: started.unwrap_or(Time::ZERO).0,
-        program: concat!("expressnet ", env!("CARGO_PKG_VERSION")).to_owned(),
-        kernel: machine::kernel(),
-        clock,
-        configuration: machine::hash_of(&home.config_file()),
-    };
-    let mut report = Report::new(header, &brought.trains, |bytes| identity.sign(bytes));
+    let mut report = machine::report(&identity, &home.config_file(), brought.trains);
     for json in &brought.reports {
         let other = Report::parse(json.as_bytes()).map_err(anyhow::Error::from)?;
         report.join(other).map_err(anyhow::Error::from)?;

@@ -2,6 +2,7 @@
 
 pub mod artefacts;
 pub mod measured;
+pub mod mesh;
 pub mod ping;
 
 use crate::cli::exit::{CliError, Exit};
@@ -12,6 +13,8 @@ use crate::cli::home::Home;
 pub enum Args {
     /// Measure the link to a peer, on the connection that trades.
     Ping(ping::Args),
+    /// Measure every link between the nodes of this owner and their peers, both directions.
+    Mesh(mesh::Args),
 }
 
 /// Does what the sub-verb says.
@@ -21,5 +24,6 @@ pub enum Args {
 pub fn run(home: &Home, args: &Args) -> Result<Exit, CliError> {
     match args {
         Args::Ping(args) => ping::run(home, args),
+        Args::Mesh(args) => mesh::run(home, args),
     }
 }

@@ -1,5 +1,6 @@
 //! What trains of probes need of the world: moments, the transport's counts, signatures.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use crate::node::input::Input;
 use crate::node::output::{Job, Outbox, Output};
 use crate::shell::driver::{Driver, Hands, Next};
 use crate::shell::identity::Identity;
+use crate::shell::machine;
 use crate::shell::pacer::{Pacer, Waiting};
 
 /// Jobs beside the core. Full: the job is not done, and what waits for it gives up in time.
@@ -20,13 +22,22 @@ const WORKS_MAX: usize = 64;
 pub(in crate::shell) struct Jobs {
     works: mpsc::Receiver<Work>,
     identity: Arc<Identity>,
+    config: PathBuf,
 }
 
 impl Jobs {
     /// Makes a queue of jobs.
-    pub(in crate::shell) fn new(identity: Arc<Identity>) -> (mpsc::Sender<Work>, Self) {
+    pub(in crate::shell) fn new(
+        identity: Arc<Identity>,
+        config: PathBuf,
+    ) -> (mpsc::Sender<Work>, Self) {
         let (sender, works) = mpsc::channel(WORKS_MAX);
-        (sender, Self { works, identity })
+        let jobs = Self {
+            works,
+            identity,
+            config,
+        };
+        (sender, jobs)
     }
 }
 
@@ -112,9 +123,11 @@ impl Driver {
     pub(super) async fn follow_works(self: Rc<Self>, mut jobs: Jobs) {
         let key = jobs.identity.node_key();
         while let Some(Work { number, job, bytes }) = jobs.works.recv().await {
-            let identity = Arc::clone(&jobs.identity);
+            let (identity, config) = (Arc::clone(&jobs.identity), jobs.config.clone());
             let done = spawn_blocking(move || match job {
                 Job::Sign => identity.sign(&bytes).to_vec(),
+                Job::Report => machine::report_of_lines(&identity, &config, &bytes)
+                    .map_or_else(Vec::new, String::into_bytes),
             });
             if let Ok(bytes) = done.await {
                 self.step(Input::Worked {
