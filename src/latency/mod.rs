@@ -9,11 +9,15 @@
 
 #[cfg(test)]
 mod fixture;
+pub mod compare;
+pub mod figure;
 pub mod histogram;
+pub mod hlog;
 pub mod physics;
 pub mod report;
 pub mod sign;
 pub mod summary;
 pub mod train;
 pub mod verify;
+pub mod why;
 pub mod wire;
