@@ -14,6 +14,7 @@ pub mod figure;
 pub mod histogram;
 pub mod hlog;
 pub mod physics;
+pub mod plot;
 pub mod report;
 pub mod sign;
 pub mod summary;

@@ -418,7 +418,9 @@ mod tests {
         let summary = with(&train, 50_300, 400);
         let known = |way: &OneWay| match way {
             OneWay::Known { bound_ns, delay } => (delay.p50_ns / 1_000, *bound_ns / 1_000),
-            other => panic!("{other:?}"),
+            OneWay::Unknown { .. } | OneWay::Contradicted { .. } | OneWay::Silent {} => {
+                panic!("{way:?}")
+            }
         };
         let ((there, bound), (back, _)) = (known(&summary.forward), known(&summary.backward));
         assert!(there.abs_diff(10_000) <= bound && back.abs_diff(10_000) <= bound);
