@@ -223,3 +223,130 @@ fn take_number(bytes: &mut &[u8]) -> Result<i64, HistogramError> {
     }
     Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_constant_bounds_are_taken() {
+        let histogram = empty();
+        assert_eq!((histogram.low(), histogram.high()), (LOWEST_NS, HIGHEST_NS));
+        assert_eq!(histogram.sigfig(), DIGITS);
+        assert!(index_of(HIGHEST_NS) < BUCKETS);
+    }
+
+    #[test]
+    fn a_bucket_and_its_values_agree_with_the_crate() {
+        let histogram = empty();
+        for value in [
+            1,
+            1_023,
+            2_047,
+            2_048,
+            4_095,
+            4_096,
+            999_999,
+            12_345_678_901,
+            HIGHEST_NS,
+        ] {
+            let lowest = value_of(index_of(value));
+            assert_eq!(lowest, histogram.lowest_equivalent(value), "{value}");
+            assert_eq!(index_of(lowest), index_of(value));
+            assert_eq!(
+                index_of(histogram.next_non_equivalent(value)),
+                index_of(value) + 1
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut histogram = empty();
+        assert_eq!(from_text(&to_text(&histogram)), Ok(histogram.clone()));
+        for step in 0..5_000_u64 {
+            record(&mut histogram, step * step * 2_417);
+        }
+        histogram.record_n(77, 1 << 40).unwrap();
+        record(&mut histogram, 0);
+        record(&mut histogram, u64::MAX);
+        let read = from_text(&to_text(&histogram)).unwrap();
+        assert_eq!(read, histogram);
+        assert_eq!(read.max(), histogram.max());
+        assert_eq!(to_text(&read), to_text(&histogram));
+    }
+
+    #[test]
+    fn numbers_of_every_size_read_back() {
+        for number in [
+            0,
+            1,
+            -1,
+            63,
+            64,
+            -64,
+            -65,
+            1 << 55,
+            i64::MAX,
+            i64::MIN,
+            -(1 << 56),
+        ] {
+            let mut bytes = Vec::new();
+            put_number(&mut bytes, number);
+            assert!(bytes.len() <= NUMBER_BYTES_MAX);
+            let mut rest = bytes.as_slice();
+            assert_eq!(take_number(&mut rest), Ok(number));
+            assert!(rest.is_empty());
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused_and_never_panic() {
+        let mut histogram = empty();
+        for step in 1..200_u64 {
+            record(&mut histogram, step * 77_777);
+        }
+        let plain = plain(&histogram);
+        for at in 0..plain.len() {
+            assert!(from_plain(&plain[..at]).is_err(), "{at}");
+            for value in [0, 0x7F, 0x80, 0xFF] {
+                let mut changed = plain.clone();
+                changed[at] = value;
+                drop(from_plain(&changed));
+            }
+        }
+        let text = to_text(&histogram);
+        assert_eq!(
+            from_text(&text[..text.len() - 4]),
+            Err(HistogramError::Damaged)
+        );
+        assert_eq!(from_text("!"), Err(HistogramError::Base64));
+        assert_eq!(from_text("AAAA"), Err(HistogramError::Cookie));
+    }
+
+    #[test]
+    fn a_length_or_bounds_that_ask_for_memory_are_refused() {
+        let mut large = header(u32::MAX);
+        assert_eq!(from_plain(&large), Err(HistogramError::Damaged));
+        large = header(0);
+        large[24..32].copy_from_slice(&u64::MAX.to_be_bytes());
+        assert_eq!(from_plain(&large), Err(HistogramError::Bounds));
+        let zeros = vec![0; 64 * 1_024 * 1_024];
+        let mut packer = ZlibEncoder::new(Vec::new(), Compression::default());
+        packer.write_all(&zeros).unwrap();
+        let packed = packer.finish().unwrap();
+        let mut bytes = DEFLATED_COOKIE.to_be_bytes().to_vec();
+        bytes.extend(u32::try_from(packed.len()).unwrap().to_be_bytes());
+        bytes.extend(packed);
+        assert_eq!(
+            from_text(&BASE64.encode(&bytes)),
+            Err(HistogramError::TooLong)
+        );
+        let mut beyond = Vec::new();
+        put_number(&mut beyond, i64::MIN);
+        put_number(&mut beyond, 1);
+        let mut plain = header(u32::try_from(beyond.len()).unwrap()).to_vec();
+        plain.extend(beyond);
+        assert_eq!(from_plain(&plain), Err(HistogramError::TooLong));
+    }
+}

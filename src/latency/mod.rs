@@ -9,11 +9,15 @@
 
 pub mod attest;
 pub mod clock;
+pub mod compare;
+pub mod figure;
 #[cfg(test)]
 mod fixture;
 pub mod histogram;
+pub mod hlog;
 pub mod lines;
 pub mod physics;
+pub mod plot;
 pub mod prober;
 pub mod quota;
 pub mod report;
@@ -22,4 +26,5 @@ pub mod sign;
 pub mod summary;
 pub mod train;
 pub mod verify;
+pub mod why;
 pub mod wire;

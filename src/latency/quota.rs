@@ -16,8 +16,9 @@ pub const BURST_MAX: u16 = 64;
 /// The longest and the shortest time between two probes or bursts.
 pub const INTERVAL_MAX: Span = Span::secs(10);
 pub const INTERVAL_MIN: Span = Span::micros(100);
-/// Probes outside of any train, by which a link is watched, a second.
-pub const WATCH_PROBES_PER_S_MAX: u64 = 10;
+/// Probes outside of any train, by which a link is watched, a second: two, and fifty while the other
+/// end's train runs.
+pub const WATCH_PROBES_PER_S_MAX: u64 = 50;
 
 /// Why a schedule is not run.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]

@@ -642,3 +642,125 @@ fn clean(text: &str) -> String {
 fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::latency::fixture::{header, report, samples, train};
+    use crate::model::time::Span;
+
+    #[test]
+    fn what_is_written_reads_back_and_needs_every_field() {
+        let report = report(&[train(1, 2), train(1, 3)]);
+        let text = report.to_json().unwrap();
+        assert_eq!(Report::parse(text.as_bytes()).unwrap(), report);
+        let unknown = text.replacen("\"version\"", "\"colour\": 1, \"version\"", 1);
+        assert!(matches!(
+            Report::parse(unknown.as_bytes()),
+            Err(ReportError::Json(_))
+        ));
+        let newer = text.replacen("\"version\": 1", "\"version\": 2", 1);
+        assert!(matches!(
+            Report::parse(newer.as_bytes()),
+            Err(ReportError::Version(2))
+        ));
+    }
+
+    #[test]
+    fn damaged_reports_are_refused_and_never_panic() {
+        let mut train = train(1, 2);
+        train.samples.truncate(20);
+        let text = report(&[train]).to_json().unwrap();
+        for at in 0..text.len() - 2 {
+            if text.is_char_boundary(at) {
+                assert!(Report::parse(&text.as_bytes()[..at]).is_err(), "{at}");
+            }
+        }
+        let many = text.replace("\"count\": 20", "\"count\": 18446744073709551615");
+        drop(crate::latency::verify::Verdict::of(
+            &Report::parse(many.as_bytes()).unwrap(),
+        ));
+    }
+
+    #[test]
+    fn names_that_would_write_on_a_terminal_are_refused() {
+        let mut report = report(&[train(1, 2)]);
+        report.parts[0].claim.paths[0].to.name = "a\u{1b}[2J".to_owned();
+        let text = report.to_json().unwrap();
+        assert!(matches!(
+            Report::parse(text.as_bytes()),
+            Err(ReportError::Text("name"))
+        ));
+        let mut head = header(1);
+        head.kernel = "Linux\n6.1 ".to_owned() + &"x".repeat(400);
+        let report = Report::new(head, &[], |_| [0; 64]);
+        let kernel = &report.parts[0].claim.header.kernel;
+        assert!(kernel.starts_with("Linux6.1") && kernel.len() == TEXT_BYTES_MAX);
+    }
+
+    #[test]
+    fn lists_beyond_their_limits_are_refused_or_cut() {
+        let mut report = report(&[train(1, 2)]);
+        let paths = &mut report.parts[0].claim.paths;
+        paths[0].lost = vec![
+            LostProbe {
+                number: 0,
+                intended_ns: 0,
+                sent_ns: 0
+            };
+            LOST_MAX + 1
+        ];
+        let text = report.to_json().unwrap();
+        assert!(matches!(
+            Report::parse(text.as_bytes()),
+            Err(ReportError::Many { .. })
+        ));
+        let mut short = train(1, 2);
+        short.samples.truncate(1);
+        let many = vec![short; TRAINS_MAX + 3];
+        let claim = &crate::latency::fixture::report(&many).parts[0].claim;
+        assert_eq!((claim.paths.len(), claim.left_off), (TRAINS_MAX, 3));
+    }
+
+    #[test]
+    fn outliers_are_the_slowest_with_their_neighbours() {
+        let mut rtts: Vec<_> = (0..1_000)
+            .map(|step| Some(Span::micros(20_000 + step)))
+            .collect();
+        rtts[400] = Some(Span::millis(90));
+        rtts[399] = None;
+        let mut train = train(1, 2);
+        train.samples = samples(&rtts);
+        let report = report(&[train]);
+        let path = &report.parts[0].claim.paths[0];
+        let slowest = path
+            .outliers
+            .iter()
+            .find(|outlier| outlier.number == 400)
+            .unwrap();
+        assert_eq!(slowest.rtt_ns, 90_000_000);
+        assert_eq!(
+            (slowest.before_ns, slowest.after_ns),
+            (None, Some(20_401_000))
+        );
+        assert!(path.outliers.len() < 20, "{}", path.outliers.len());
+        assert_eq!(path.lost.len(), 1);
+    }
+
+    #[test]
+    fn the_self_line_is_the_worst_of_all_trains() {
+        let (good, mut bad) = (train(1, 2), train(1, 3));
+        bad.own.timer_late.p99 = Span::MILLI;
+        bad.own.timestamps = TimestampSource::User;
+        let own = report(&[good.clone(), bad.clone()]).parts[0]
+            .claim
+            .own
+            .clone();
+        assert_eq!(own.timer_late.p99_ns, 1_000_000);
+        assert_eq!(own.timestamps, "user");
+        assert_eq!(own.clock_bound_ns, Some(400_000));
+        assert_eq!(own.sent_late.count, 2_000);
+        bad.clock = None;
+        assert_eq!(report(&[good, bad]).parts[0].claim.own.clock_bound_ns, None);
+    }
+}

@@ -112,7 +112,12 @@ impl Responder {
         self.trains.remove(&prober).map(|known| known.seen)
     }
 
-    /// Forgets a peer, whose link is gone.
+    /// Returns whether a train of this prober runs.
+    pub fn is_probed_by(&self, prober: NodeId, now: Time) -> bool {
+        self.trains.get(&prober).is_some_and(|one| one.until > now)
+    }
+
+    /// Forgets a peer, which exists no more.
     pub fn forget(&mut self, prober: NodeId) {
         self.watched.remove(&prober);
         self.trains.remove(&prober);
@@ -187,7 +192,7 @@ mod tests {
     fn the_probes_that_watch_a_link_have_a_quota_of_their_own() {
         let mut responder = Responder::default();
         let answered = (0..1_000).filter(|_| responder.take(PROBER, 0, START));
-        assert_eq!(answered.count(), 22);
+        assert_eq!(answered.count(), 110);
         assert!(responder.take(NodeId([2; 16]), 0, START));
         assert!(responder.take(PROBER, 0, START + Span::millis(500)));
     }

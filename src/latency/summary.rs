@@ -339,3 +339,179 @@ pub fn telling(counts: &[PathCount]) -> Vec<PathCount> {
     kept.filter_map(|index| counts.get(index).copied())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::latency::fixture::{INTERVAL, START, samples, train};
+    use crate::model::time::Span;
+
+    #[test]
+    fn a_stall_of_100_ms_stands_in_p99_for_all_probes_that_met_it() {
+        // Ten of a thousand probes were due while the peer stood still; each waited for the rest.
+        let mut rtts = vec![Some(Span::millis(20)); 1_000];
+        for (met, rtt) in (0_u64..).zip(&mut rtts[300..310]) {
+            *rtt = Some(Span::millis(120).less(INTERVAL.times(met)));
+        }
+        let summary = of(&rtts, None);
+        let rtt = summary.rtt.unwrap();
+        assert_eq!(rtt.p50_ns / 1_000_000, 20);
+        assert_eq!(rtt.p99_ns / 1_000_000, 20);
+        assert_eq!(rtt.p99_9_ns / 1_000_000, 110);
+        assert_eq!(rtt.max_ns / 1_000_000, 120);
+        rtts[299] = Some(Span::millis(120));
+        assert_eq!(of(&rtts, None).rtt.unwrap().p99_ns / 1_000_000, 30);
+    }
+
+    #[test]
+    fn a_late_timer_shows_in_the_prober_and_not_in_the_path() {
+        let mut train = train(1, 2);
+        let before = Summary::of(&train).rtt.unwrap();
+        for sample in &mut train.samples {
+            sample.intended = sample.intended - Span::MILLI;
+        }
+        let summary = Summary::of(&train);
+        assert_eq!(summary.rtt.unwrap(), before);
+        assert_eq!(Figures::of(&summary.late).p50_ns / 1_000, 1_005);
+    }
+
+    #[test]
+    fn lost_and_refused_probes_are_counted_and_not_fast() {
+        let mut rtts = vec![Some(Span::millis(20)); 98];
+        rtts.extend([None, None]);
+        let mut train = train(1, 2);
+        train.samples = samples(&rtts);
+        train.samples[99].fate = Fate::Refused;
+        let summary = Summary::of(&train);
+        let counts = summary.counts;
+        assert_eq!((counts.probes, counts.answered), (100, 98));
+        assert_eq!((counts.lost, counts.refused), (1, 1));
+        assert_eq!(summary.rtt.unwrap().min_ns / 100_000, 199);
+    }
+
+    #[test]
+    fn what_the_peer_cannot_have_held_counts_nowhere_else() {
+        let mut train = train(1, 2);
+        if let Fate::Answered { replied, .. } = &mut train.samples[3].fate {
+            *replied = *replied + Span::SECOND;
+        }
+        let summary = Summary::of(&train);
+        assert_eq!(summary.counts.contradicted, 1);
+        assert_eq!(summary.counts.answered, 999);
+        assert_eq!(summary.rtt.unwrap().count, 999);
+    }
+
+    #[test]
+    fn jitter_is_the_mean_difference_of_successive_round_trips() {
+        let rtts = [20, 23, 19, 19].map(|millis| Some(Span::millis(millis)));
+        let third = 7 * Span::MILLI.0 / 3;
+        assert_eq!(of(&rtts, None).jitter_ns, Some(third));
+        assert_eq!(of(&rtts[..1], None).jitter_ns, None);
+    }
+
+    #[test]
+    fn one_way_delays_are_right_within_the_bound_of_a_skewed_clock() {
+        // The peer's clock is 50 ms ahead; the estimate says so within 0.4 ms, and errs by 0.3.
+        let mut train = train(1, 2);
+        train.samples = samples(&[Some(Span::millis(20)); 100]);
+        skew(&mut train, Span::millis(50));
+        let summary = with(&train, 50_300, 400);
+        let known = |way: &OneWay| match way {
+            OneWay::Known { bound_ns, delay } => (delay.p50_ns / 1_000, *bound_ns / 1_000),
+            OneWay::Unknown { .. } | OneWay::Contradicted { .. } | OneWay::Silent {} => {
+                panic!("{way:?}")
+            }
+        };
+        let ((there, bound), (back, _)) = (known(&summary.forward), known(&summary.backward));
+        assert!(there.abs_diff(10_000) <= bound && back.abs_diff(10_000) <= bound);
+        assert!((9_690..=9_710).contains(&there) && (10_290..=10_310).contains(&back));
+    }
+
+    #[test]
+    fn an_offset_that_cannot_be_is_contradicted() {
+        let mut train = train(1, 2);
+        train.samples = samples(&[Some(Span::millis(20)); 100]);
+        skew(&mut train, Span::millis(50));
+        let (bound_ns, probes) = (400_000, 100);
+        let expected = OneWay::Contradicted { bound_ns, probes };
+        assert_eq!(with(&train, 0, 400).forward, expected);
+        assert_eq!(with(&train, 61_000, 400).forward, expected);
+        assert_eq!(with(&train, 60_200, 400).forward.known(), None);
+    }
+
+    #[test]
+    fn a_bound_wider_than_the_delay_leaves_the_asymmetry_unknown() {
+        let mut train = train(1, 2);
+        train.samples = samples(&[Some(Span::millis(20)); 100]);
+        let expected = OneWay::Unknown {
+            bound_ns: Some(11_000_000),
+            at_most_ns: 20_000_000,
+        };
+        assert_eq!(with(&train, 0, 11_000).forward, expected);
+        train.clock = None;
+        let expected = OneWay::Unknown {
+            bound_ns: None,
+            at_most_ns: 20_000_000,
+        };
+        assert_eq!(Summary::of(&train).backward, expected);
+    }
+
+    #[test]
+    fn counts_that_tell_nothing_are_left_off() {
+        let count = |at, lost_packets, congestion_window_bytes| PathCount {
+            at: START + Span(at),
+            sent_packets: at,
+            lost_packets,
+            congestion_events: 0,
+            congestion_window_bytes,
+            path_switches: 0,
+        };
+        let counts = [
+            count(0, 0, 10),
+            count(1, 0, 20),
+            count(2, 0, 30),
+            count(3, 0, 25),
+            count(4, 0, 40),
+            count(5, 0, 50),
+            count(6, 1, 50),
+            count(7, 1, 50),
+            count(8, 1, 60),
+        ];
+        let kept: Vec<u64> = telling(&counts)
+            .iter()
+            .map(|count| count.sent_packets)
+            .collect();
+        assert_eq!(kept, [0, 2, 3, 5, 6, 8]);
+        assert_eq!(telling(&[]), []);
+    }
+
+    fn of(rtts: &[Option<Span>], clock: Option<Offset>) -> Summary {
+        let mut train = train(1, 2);
+        train.samples = samples(rtts);
+        train.clock = clock;
+        Summary::of(&train)
+    }
+
+    fn with(train: &Train, ahead_us: i64, bound_us: u64) -> Summary {
+        let clock = Some(Offset {
+            ahead_ns: ahead_us * 1_000,
+            bound: Span::micros(bound_us),
+        });
+        let train = Train {
+            clock,
+            ..train.clone()
+        };
+        Summary::of(&train)
+    }
+
+    fn skew(train: &mut Train, ahead: Span) {
+        for sample in &mut train.samples {
+            if let Fate::Answered {
+                received, replied, ..
+            } = &mut sample.fate
+            {
+                (*received, *replied) = (*received + ahead, *replied + ahead);
+            }
+        }
+    }
+}

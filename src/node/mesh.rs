@@ -17,21 +17,32 @@ use crate::wire::talk::Probe;
 
 /// How often a link's round trip is measured.
 const PROBE_EVERY: Span = Span::millis(500);
+/// How often it is while the peer's own train runs: what it claims is held against these.
+const WATCH_EVERY: Span = Span::millis(20);
 /// How long no leg is asked of a peer that has sent as many orders as it may.
 const THROTTLED_FOR: Span = Span::millis(100);
 /// Markets one peer may announce; more are ignored.
 const MARKETS_MAX: usize = 64;
 
 /// The last probes that watch a link, by number: an answer to any other is stray.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Watched {
     next: u32,
     out: [Option<(u32, Time)>; Self::OUT_MAX],
 }
 
+impl Default for Watched {
+    fn default() -> Self {
+        Self {
+            next: 0,
+            out: [None; Self::OUT_MAX],
+        }
+    }
+}
+
 impl Watched {
-    /// Four seconds of them; an older one is lost.
-    const OUT_MAX: usize = 8;
+    /// More than a second of them while a peer's train runs; an older one is lost.
+    const OUT_MAX: usize = 64;
 
     fn send(&mut self, now: Time) -> u32 {
         let number = self.next;
@@ -465,13 +476,21 @@ impl Node {
             .map(|at| Deadline { at, why: "probe" })
     }
 
+    /// Lets the link be watched from now on, however long it was to be.
+    pub(super) fn watch_now(&mut self, peer: NodeId, now: Time) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.probe_at = now;
+        }
+    }
+
     pub(super) fn tend_links(&mut self, now: Time, out: &mut Outbox) {
         for peer in self.peers.values_mut() {
             if let Some(link) = peer.link_no
                 && peer.link.is_ready()
                 && peer.probe_at <= now
             {
-                peer.probe_at = now + PROBE_EVERY;
+                let is_probed = self.trains.responder.is_probed_by(peer.peer.id, now);
+                peer.probe_at = now + if is_probed { WATCH_EVERY } else { PROBE_EVERY };
                 let probe = Message::Probe(Probe {
                     train: 0,
                     number: peer.watched.send(now),

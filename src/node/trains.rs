@@ -256,7 +256,10 @@ impl Node {
                         let own = self.trains.own_probes_per_s();
                         let responder = &mut self.trains.responder;
                         match responder.admit(from, train, &schedule, own, now) {
-                            true => Verdict::Ready,
+                            true => {
+                                self.watch_now(from, now);
+                                Verdict::Ready
+                            }
                             false => Verdict::Busy,
                         }
                     }

@@ -6,12 +6,11 @@ use std::path::PathBuf;
 
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::home::Home;
-use crate::cli::latency::artefacts;
+use crate::cli::latency::{artefacts, text};
 use crate::cli::screen;
 use crate::latency::lines::{Assembly, Heard};
 use crate::latency::quota::Schedule;
-use crate::latency::report::{Measured, Report};
-use crate::latency::summary::OneWay;
+use crate::latency::report::Report;
 use crate::latency::train::{Shape, Train};
 use crate::model::time::Span;
 use crate::node::command::Request;
@@ -147,12 +146,14 @@ pub fn report(home: &Home, brought: Brought) -> Result<Report, CliError> {
 /// Standard output or the folder cannot be written; exit 3 where something was not measured.
 pub fn keep(report: &Report, absent: &[(String, String)], kept: &Kept) -> Result<Exit, CliError> {
     if let Some(folder) = &kept.out {
-        artefacts::write(report, folder)?;
+        for file in artefacts::write(report, folder)? {
+            screen::note(&format!("wrote {}", file.display()))?;
+        }
     }
     if kept.json {
         screen::line(report.to_json()?.trim_end())?;
     } else {
-        show(report)?;
+        screen::line(text::write(report).trim_end())?;
     }
     for (what, why) in absent {
         screen::note(&format!("absent: {what}: {why}"))?;
@@ -161,69 +162,6 @@ pub fn keep(report: &Report, absent: &[(String, String)], kept: &Kept) -> Result
         true => Ok(Exit::Done),
         false => Ok(Exit::Warnings),
     }
-}
-
-fn show(report: &Report) -> Result<(), CliError> {
-    let rows: Vec<[String; 10]> = report.paths().map(row).collect();
-    let head = [
-        "path", "probes", "lost", "min", "p50", "p99", "p99.9", "max", "there", "back",
-    ];
-    screen::table(head, &rows, "nothing was measured")?;
-    for part in &report.parts {
-        let own = &part.claim.own;
-        let loopback = own.loopback.map_or_else(
-            || "loopback absent".to_owned(),
-            |own| format!("loopback p50 {} p99 {}", us(own.p50_ns), us(own.p99_ns)),
-        );
-        let bound = own.clock_bound_ns;
-        screen::line(&format!(
-            "self  {}: {loopback}; timer late p50 {} p99 {} max {}; sent late p99 {} max {}; \
-             stamps by {}; peers' clocks {}; {}",
-            part.claim.header.name,
-            us(own.timer_late.p50_ns),
-            us(own.timer_late.p99_ns),
-            us(own.timer_late.max_ns),
-            us(own.sent_late.p99_ns),
-            us(own.sent_late.max_ns),
-            own.timestamps,
-            bound.map_or_else(|| "unknown".to_owned(), |bound| format!("±{}", us(bound))),
-            part.claim.header.clock,
-        ))?;
-    }
-    Ok(())
-}
-
-fn row(path: &Measured) -> [String; 10] {
-    let rtt = path.rtt.as_ref();
-    let figure = |of: fn(&crate::latency::summary::Distribution) -> u64| {
-        rtt.map_or_else(|| "-".to_owned(), |rtt| us(of(rtt)))
-    };
-    [
-        path.name(),
-        path.counts.probes.to_string(),
-        path.counts.lost.to_string(),
-        figure(|rtt| rtt.min_ns),
-        figure(|rtt| rtt.p50_ns),
-        figure(|rtt| rtt.p99_ns),
-        figure(|rtt| rtt.p99_9_ns),
-        figure(|rtt| rtt.max_ns),
-        one_way(&path.forward),
-        one_way(&path.backward),
-    ]
-}
-
-fn one_way(way: &OneWay) -> String {
-    match way {
-        OneWay::Known { bound_ns, delay } => format!("{} ±{}", us(delay.p50_ns), us(*bound_ns)),
-        OneWay::Unknown { at_most_ns, .. } => format!("0 to {}", us(*at_most_ns)),
-        OneWay::Contradicted { bound_ns, .. } => format!("contradicts ±{}", us(*bound_ns)),
-        OneWay::Silent {} => "-".to_owned(),
-    }
-}
-
-/// Writes nanoseconds as microseconds with one decimal.
-pub fn us(nanos: u64) -> String {
-    format!("{}.{}us", nanos / 1_000, nanos % 1_000 / 100)
 }
 
 /// Reads a span such as `10ms`.
