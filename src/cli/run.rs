@@ -55,6 +55,14 @@ pub fn run(home: &Home, args: &Args) -> Result<Exit, CliError> {
             timer_late: Span::micros(args.timer_late_us),
         },
     };
+    foreground(start)
+}
+
+/// Runs a node on this thread until it is told to stop.
+///
+/// # Errors
+/// The home is in use, or something in it keeps the node from running.
+pub fn foreground(start: Start) -> Result<Exit, CliError> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -111,7 +119,11 @@ fn check_crash_point(point: Option<&CrashPoint>) -> Result<(), CliError> {
     }
 }
 
-fn seed() -> Result<u64, CliError> {
+/// Draws what a node's only source of randomness begins with.
+///
+/// # Errors
+/// The system has none.
+pub fn seed() -> Result<u64, CliError> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes)
         .map_err(|_| CliError::failed("the system's random source does not answer"))?;

@@ -35,6 +35,8 @@ pub struct Config {
     pub risk: risk::Settings,
     pub execution: execution::Settings,
     pub offer: offer::Settings,
+    /// The node answers probes and nothing else. No file says so: `latency serve` does.
+    pub responds_only: bool,
 }
 
 /// What a file is checked against besides itself.
@@ -63,6 +65,21 @@ impl Config {
     /// Everything that is wrong with the file, at once.
     pub fn parse(text: &str, file: &str, known: &Known<'_>) -> Result<Self, ConfigFaults> {
         Loaded::parse(text, file, known).map(|loaded| loaded.config)
+    }
+}
+
+impl Config {
+    /// Returns what of this configuration a responder to probes needs: no venue, no rule, no rail.
+    #[must_use]
+    pub fn for_responder(mut self) -> Self {
+        self.trading = Trading::Paper;
+        self.venues.clear();
+        self.arbitrage.frictions.clear();
+        self.execution.transfers.clear();
+        self.offer.rules.clear();
+        self.offer.rails.clear();
+        self.responds_only = true;
+        self
     }
 }
 
@@ -109,6 +126,7 @@ fn read<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>, known: &Known<'_>) 
         risk,
         execution: execution?,
         offer: offer?,
+        responds_only: false,
     })
 }
 

@@ -6,6 +6,7 @@ use crate::membership::links::LinkOutput;
 use crate::model::ids::{LinkNo, NodeId};
 use crate::model::instrument::Market;
 use crate::model::market::{BookUpdate, Level, Rules, UpdateKind};
+use crate::model::offer::NoAnswer;
 use crate::model::time::{Deadline, Span, Time};
 use crate::model::trade::LegRefusal;
 use crate::node::books::BookState;
@@ -304,6 +305,9 @@ impl Node {
             .peers
             .get(&from)
             .is_some_and(|peer| peer.peer.owner == self.me.owner);
+        if self.settings.responds_only && !matches!(message, Message::Talk(_)) {
+            return self.decline(from, &message, now, out);
+        }
         match message {
             Message::Market { market, rules } => self.handle_market(from, market, rules),
             Message::Grant { grant, ttl } if is_own => {
@@ -358,6 +362,16 @@ impl Node {
             | Message::Withdraw { .. } => self.handle_deal(from, message, now, out),
             Message::Talk(talk) => self.handle_talk(from, talk, now, out),
             Message::Quote(_) | Message::Probe(_) | Message::ProbeReply(_) => (),
+        }
+    }
+
+    /// A node that only answers probes says no to offers, so that nobody waits for it, and hears
+    /// nothing else.
+    fn decline(&mut self, from: NodeId, message: &Message, now: Time, out: &mut Outbox) {
+        *self.totals.messages.entry("declined").or_default() += 1;
+        if let Message::Ask { ask, .. } = message {
+            let (offer, why) = (ask.offer, NoAnswer::NoRule);
+            self.send(from, &Message::NoMatch { offer, why }, now, out);
         }
     }
 

@@ -166,6 +166,7 @@ struct VenueState {
     client: Option<Box<dyn OrderClient>>,
     card: Card,
     turn: clients::Turn,
+    times: clients::OrderTimes,
     /// `Host` of requests.
     host: String,
     is_up: bool,

@@ -14,13 +14,14 @@ use crate::model::offer::{Ask, Line, Part};
 use crate::model::time::{Span, Time};
 use crate::node::report::{
     Balance, Balances, BookState, Candidate, Counts, Explain, FeedStatus, Leg, Legs, Limit, Limits,
-    Match, Offer, Offers, PeerStatus, Peers, Quote, QuoteAnswer, SCHEMA, Status, VenueStatus,
+    Match, Offer, Offers, PeerStatus, Peers, Quote, QuoteAnswer, SCHEMA, Status, Took, VenueStatus,
 };
 use crate::node::{Node, PeerState, Phase, VenueState};
 use crate::offer::gather::Answered;
 use crate::offer::origin::{OriginState, OwnOffer};
 use crate::risk::Switch;
 use crate::risk::envelope::EnvelopeState;
+use crate::telemetry::latency::Latency;
 
 impl Node {
     pub(super) fn status(&self, now: Time) -> Status {
@@ -358,5 +359,16 @@ fn feed_status((id, venue): (&VenueId, &VenueState)) -> FeedStatus {
         by_template: read.template,
         by_tolerant: read.tolerant,
         by_slow: read.slow,
+        order_ack: took(&venue.times.ack),
+        cancel_ack: took(&venue.times.cancel),
+        first_fill: took(&venue.times.fill),
+    }
+}
+
+fn took(times: &Latency) -> Took {
+    Took {
+        count: times.count(),
+        p50_us: times.quantile_us(500),
+        p99_us: times.quantile_us(990),
     }
 }

@@ -195,7 +195,7 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
     Ok(driver)
 }
 
-fn certificates(home: &Path, venue: &Venue) -> Result<Option<Vec<u8>>, StartError> {
+pub(super) fn certificates(home: &Path, venue: &Venue) -> Result<Option<Vec<u8>>, StartError> {
     let Some(file) = &venue.ca_file else {
         return Ok(None);
     };
@@ -205,7 +205,7 @@ fn certificates(home: &Path, venue: &Venue) -> Result<Option<Vec<u8>>, StartErro
         .map_err(|source| StartError::Certificates { path, source })
 }
 
-fn trust_of(home: &Path, venue: &Venue) -> Result<Trust, StartError> {
+pub(super) fn trust_of(home: &Path, venue: &Venue) -> Result<Trust, StartError> {
     let is_tls = venue.ws.as_ref().is_some_and(|url| url.starts_with("wss:"));
     if !is_tls {
         return Ok(Trust::NONE);
@@ -217,7 +217,7 @@ fn trust_of(home: &Path, venue: &Venue) -> Result<Trust, StartError> {
     })
 }
 
-fn stream_of(venue: &Venue) -> Stream {
+pub(super) fn stream_of(venue: &Venue) -> Stream {
     match (&venue.ws, venue.framing()) {
         (None, _) | (_, Framing::Polled) => Stream::Polled,
         (Some(url), Framing::Plain) => Stream::Plain(url.clone()),

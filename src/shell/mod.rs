@@ -8,6 +8,7 @@ pub mod clock;
 pub mod control;
 pub mod demo;
 pub mod driver;
+pub mod echo;
 pub mod feed;
 pub mod frames;
 pub mod identity;
@@ -26,6 +27,7 @@ pub mod socket;
 pub mod store;
 pub mod ticks;
 pub mod venue_server;
+pub mod venue_way;
 
 use crate::membership::Direction;
 use crate::model::ids::{LinkNo, NodeId, RequestNo};

@@ -257,6 +257,7 @@ pub fn config(index: usize, beside: &[&VenuePlan], random: &mut Random) -> Confi
             transfers,
             acquire_for_offers: false,
         },
+        responds_only: false,
         offer: offer_settings(!beside.is_empty(), random),
     }
 }

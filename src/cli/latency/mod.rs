@@ -7,7 +7,9 @@ pub mod measured;
 pub mod mesh;
 pub mod ping;
 pub mod plot;
+pub mod serve;
 pub mod text;
+pub mod venue;
 pub mod verify;
 pub mod why;
 
@@ -28,6 +30,10 @@ pub enum Args {
     Ping(ping::Args),
     /// Measure every link between the nodes of this owner and their peers, both directions.
     Mesh(mesh::Args),
+    /// Measure the way to an exchange: connection, first book, age of books; orders, where there were.
+    Venue(venue::Args),
+    /// Answer probes of listed peers, and do nothing else: for machines that do not trade.
+    Serve(serve::Args),
     /// Check a report off-line: signatures of both ends, sums, light. Exit 1 if anything is wrong.
     #[command(after_help = "Example:\n  expressnet latency verify report.json")]
     Verify(verify::Args),
@@ -53,6 +59,8 @@ pub fn run(home: &Home, args: &Args) -> Result<Exit, CliError> {
     match args {
         Args::Ping(args) => ping::run(home, args),
         Args::Mesh(args) => mesh::run(home, args),
+        Args::Venue(args) => venue::run(home, args),
+        Args::Serve(args) => serve::run(home, args),
         Args::Verify(args) => verify::run(args),
         Args::Compare(args) => compare::run(args),
         Args::Why(args) => why::run(args),
