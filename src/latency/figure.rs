@@ -72,14 +72,14 @@ pub fn one_way(way: &OneWay) -> String {
             bound_ns: None,
             at_most_ns,
         } => format!(
-            "asymmetry unknown (the clocks were not compared): 0 to {}",
+            "asymmetry unknown (the clocks were not compared): p50 0 to {}",
             short(*at_most_ns)
         ),
         OneWay::Unknown {
             bound_ns: Some(bound_ns),
             at_most_ns,
         } => format!(
-            "asymmetry unknown (the clocks agree within {} only): 0 to {}",
+            "asymmetry unknown (the clocks agree within {} only): p50 0 to {}",
             short(*bound_ns),
             short(*at_most_ns)
         ),
