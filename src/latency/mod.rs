@@ -13,6 +13,7 @@ pub mod compare;
 pub mod figure;
 pub mod histogram;
 pub mod hlog;
+pub mod measured;
 pub mod physics;
 pub mod plot;
 pub mod report;

@@ -244,7 +244,7 @@ mod tests {
         let theirs = Report::new(header(2), &[back], |bytes| signature(2, bytes));
         both.join(theirs).unwrap();
         let drawing = draw(&both).unwrap();
-        assert!(drawing.contains(">30.0 ms</text>"), "{drawing}");
+        assert!(drawing.contains(">29.9 ms</text>"), "{drawing}");
         assert!(drawing.contains(">90.0 ms</text>"));
         assert!(drawing.contains(">1.00% lost</text>"));
         assert_eq!(drawing.matches(">–</text>").count(), 2);
