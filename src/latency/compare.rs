@@ -261,6 +261,32 @@ mod tests {
     }
 
     #[test]
+    fn what_so_few_probes_cannot_show_is_no_regression() {
+        // Medians of 40 and 44 ms, of sixty probes between 10 and 73.
+        let sixty = |least_ms: u64| {
+            let rtts: Vec<_> = (0..60)
+                .map(|step| Some(Span::millis(least_ms + step)))
+                .collect();
+            let mut train = train(1, 2);
+            train.samples = samples(&rtts);
+            report(&[train])
+        };
+        let comparison = Comparison::of(&sixty(10), &sixty(14), 5);
+        assert_eq!(changes(&comparison)[0], Change::Same, "{comparison:?}");
+        let comparison = Comparison::of(&sixty(10), &sixty(50), 5);
+        assert_eq!(changes(&comparison)[0], Change::Worse, "{comparison:?}");
+    }
+
+    #[test]
+    fn trains_of_one_path_are_added_up() {
+        let mut slow = train(1, 2);
+        slow.samples = samples(&[Some(Span::millis(90)); 3_000]);
+        let both = report(&[train(1, 2), slow]);
+        let comparison = Comparison::of(&report(&[train(1, 2)]), &both, 5);
+        assert_eq!(comparison.rows[0].after.value / 1_000_000, 90);
+    }
+
+    #[test]
     fn a_worse_tail_is_found_though_the_median_stands() {
         let before = sample(10_000, 20_000, 0);
         let mut tail = train(1, 2);

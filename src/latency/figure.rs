@@ -69,30 +69,25 @@ pub fn one_way(way: &OneWay) -> String {
             short(*bound_ns)
         ),
         OneWay::Unknown {
-            bound_ns: None,
+            bound_ns,
             at_most_ns,
-        } => format!(
-            "asymmetry unknown (the clocks were not compared): 0 to {}",
-            short(*at_most_ns)
-        ),
-        OneWay::Unknown {
-            bound_ns: Some(bound_ns),
-            at_most_ns,
-        } => format!(
-            "asymmetry unknown (the clocks agree within {} only): 0 to {}",
-            short(*bound_ns),
-            short(*at_most_ns)
-        ),
+        } => {
+            let clocks = bound_ns.map_or_else(
+                || "not compared".to_owned(),
+                |bound_ns| format!("± {}", short(bound_ns)),
+            );
+            let most = short(*at_most_ns);
+            format!("asymmetry unknown: p50 0 to {most} (clocks {clocks})")
+        }
         OneWay::Contradicted { bound_ns, probes } => format!(
-            "the clocks contradict {probes} probes by more than {}: a clock was stepped or its \
-             bound is wrong",
+            "contradicted by {probes} probes (clocks ± {}): a clock was stepped or its bound is wrong",
             short(*bound_ns)
         ),
         OneWay::Silent {} => "nothing was answered".to_owned(),
     }
 }
 
-/// The self line of a part: what of its figures may be the tool's own.
+/// The self line of a part, without its name: what of its figures may be the tool's own.
 pub fn own_line(part: &Part) -> String {
     let own: &OwnLine = &part.claim.own;
     let brief = |figures: Figures| {
@@ -111,7 +106,7 @@ pub fn own_line(part: &Part) -> String {
         |bound| format!("offsets to peers ± {}", short(bound)),
     );
     format!(
-        "self: loopback {loopback} · timer late {} · probes left late {} · {} timestamps · {bound}",
+        "loopback {loopback} · timer late {} · probes left late {} · {} timestamps · {bound}",
         brief(own.timer_late),
         brief(own.sent_late),
         own.timestamps,

@@ -2,8 +2,8 @@
 //!
 //! The form is that of the HdrHistogram tools: a header of 40 bytes (big endian), then one zigzag
 //! LEB128 number of at most nine bytes for each bucket, where a negative one stands for that many
-//! empty buckets (`encoding.md` of HdrHistogram, read 2026-11-23). It is written and read here and
-//! not by the crate, whose reader takes the size of its buffer from the file.
+//! empty buckets (`v2_serializer.rs` of the crate hdrhistogram 7.6.0, read 2026-11-23). It is written
+//! and read here and not by the crate, whose reader takes the size of its buffer from the file.
 
 use std::io::{Read, Write};
 

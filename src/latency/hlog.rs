@@ -1,7 +1,7 @@
 //! The log that the HdrHistogram tools read: one interval for each train and direction.
 //!
-//! Format 1.3, as HdrHistogram's `HistogramLogWriter` writes it (read 2026-11-23): comments, a
-//! legend, then `Tag=NAME,start,length,max,histogram`; seconds from the base time, the maximum in
+//! Format 1.3, as `hdrh/log.py` of the PyPI package hdrhistogram 0.10.8 and the interval logs of the
+//! crate hdrhistogram 7.6.0 read it (both read 2026-11-23): comments, a legend, then `Tag=NAME,start,length,max,histogram`; seconds from the base time, the maximum in
 //! milliseconds. The intervals stand in the order in which they began.
 
 use std::fmt::Write as _;

@@ -16,6 +16,7 @@ mod fixture;
 pub mod histogram;
 pub mod hlog;
 pub mod lines;
+pub mod measured;
 pub mod physics;
 pub mod plot;
 pub mod prober;

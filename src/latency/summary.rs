@@ -46,7 +46,7 @@ pub struct Distribution {
 pub enum OneWay {
     /// Each value is true within plus or minus the bound.
     Known { bound_ns: u64, delay: Distribution },
-    /// The asymmetry is unknown: the delay lies between nothing and the whole round trip.
+    /// The asymmetry is unknown: the median delay lies between nothing and the median round trip.
     Unknown {
         /// `None` where no offset was estimated; else the bound, which exceeds the median delay.
         bound_ns: Option<u64>,
@@ -111,12 +111,14 @@ impl Summary {
             histogram::record(&mut rtt, answer.rtt_ns());
         }
         let counts = counts(train, &answers, kept.len());
+        let rtt = Distribution::of(&rtt);
+        let way = |direction| one_way(&kept, rtt.as_ref(), train.clock, direction);
         Self {
             counts,
-            rtt: Distribution::of(&rtt),
             jitter_ns: jitter_ns(&kept),
-            forward: one_way(&kept, train.clock, Direction::Forward),
-            backward: one_way(&kept, train.clock, Direction::Backward),
+            forward: way(Direction::Forward),
+            backward: way(Direction::Backward),
+            rtt,
             late: late(&train.samples),
         }
     }
@@ -271,14 +273,19 @@ fn jitter_ns(answers: &[Answer]) -> Option<u64> {
     u64::try_from(sum.checked_div(count)?).ok()
 }
 
-fn one_way(answers: &[Answer], clock: Option<Offset>, direction: Direction) -> OneWay {
-    let Some(longest) = answers.iter().map(Answer::rtt_ns).max() else {
+fn one_way(
+    answers: &[Answer],
+    rtt: Option<&Distribution>,
+    clock: Option<Offset>,
+    direction: Direction,
+) -> OneWay {
+    let Some(at_most_ns) = rtt.map(|rtt| rtt.p50_ns) else {
         return OneWay::Silent {};
     };
     let Some(clock) = clock else {
         return OneWay::Unknown {
             bound_ns: None,
-            at_most_ns: longest,
+            at_most_ns,
         };
     };
     let bound = i128::from(clock.bound.0);
@@ -305,7 +312,7 @@ fn one_way(answers: &[Answer], clock: Option<Offset>, direction: Direction) -> O
         Some(delay) if delay.p50_ns > bound_ns => OneWay::Known { bound_ns, delay },
         Some(_) | None => OneWay::Unknown {
             bound_ns: Some(bound_ns),
-            at_most_ns: longest,
+            at_most_ns,
         },
     }
 }
@@ -443,15 +450,17 @@ mod tests {
     fn a_bound_wider_than_the_delay_leaves_the_asymmetry_unknown() {
         let mut train = train(1, 2);
         train.samples = samples(&[Some(Span::millis(20)); 100]);
+        let at_most_ns = Summary::of(&train).rtt.unwrap().p50_ns;
+        assert_eq!(at_most_ns / 100_000, 200);
         let expected = OneWay::Unknown {
             bound_ns: Some(11_000_000),
-            at_most_ns: 20_000_000,
+            at_most_ns,
         };
         assert_eq!(with(&train, 0, 11_000).forward, expected);
         train.clock = None;
         let expected = OneWay::Unknown {
             bound_ns: None,
-            at_most_ns: 20_000_000,
+            at_most_ns,
         };
         assert_eq!(Summary::of(&train).backward, expected);
     }

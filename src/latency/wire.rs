@@ -5,8 +5,6 @@ use std::fmt;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::model::ids::NodeId;
-
 /// Bytes that stand as lower-case hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Hex<const N: usize>(pub [u8; N]);
@@ -42,7 +40,9 @@ impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
 
 /// For `#[serde(with)]`: a node's UUID as text.
 pub mod node {
-    use super::{Deserialize, Deserializer, NodeId, Serializer, de};
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use crate::model::ids::NodeId;
 
     /// Writes the UUID.
     ///

@@ -147,7 +147,8 @@ fn stall(train: &mut Train) {
         path_switches: 0,
     };
     let middle = START + INTERVAL.times(1_000);
-    train.path = vec![count(START, 0, 24_000), count(middle, 1, 12_000)];
+    let meanwhile = middle + Span::millis(5);
+    train.path = vec![count(START, 0, 24_000), count(meanwhile, 1, 12_000)];
     let met = train.samples.iter_mut().skip(1_000).take(10);
     for (late, sample) in (0_u64..).zip(met) {
         if let Fate::Answered {

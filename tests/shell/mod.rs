@@ -24,5 +24,6 @@ mod silence;
 mod store;
 mod simultaneous;
 mod venue;
+mod wan;
 mod world;
 mod wss;

@@ -217,6 +217,22 @@ impl Node {
         self.child = Some(child.unwrap());
     }
 
+    /// Runs the node in a network namespace.
+    pub(super) fn run_in(&mut self, namespace: &str) {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log());
+        let child = Command::new("ip")
+            .args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_expressnet")])
+            .arg("--home")
+            .arg(&self.home)
+            .arg("run")
+            .stderr(log.unwrap())
+            .spawn();
+        self.child = Some(child.unwrap());
+    }
+
     fn log(&self) -> PathBuf {
         self.home.join("log")
     }

@@ -29,7 +29,7 @@ fn of_part(part: &Part) -> Vec<String> {
             header.name, header.program, header.kernel
         ),
         format!("clock: {}", header.clock),
-        own_line(part),
+        format!("self: {}", own_line(part)),
         String::new(),
     ];
     if part.claim.paths.is_empty() {

@@ -8,6 +8,7 @@ use crate::cli::screen::{self, Format};
 use crate::latency::figure;
 use crate::latency::report::Measured;
 use crate::latency::why::{Cause, Reason, reasons};
+use crate::model::time::Span;
 
 /// Arguments of `latency why`.
 #[derive(Debug, clap::Args)]
@@ -46,7 +47,11 @@ fn show(path: &Measured, reasons: &[Reason]) -> Result<(), CliError> {
             let causes: Vec<String> = reason.causes.iter().map(cause).collect();
             [
                 reason.number.to_string(),
-                figure::short(after),
+                format!(
+                    "{}.{:03} s",
+                    after / Span::SECOND.0,
+                    after / Span::MILLI.0 % 1_000
+                ),
                 reason
                     .rtt_ns
                     .map_or_else(|| "lost".to_owned(), figure::short),
@@ -83,7 +88,8 @@ fn cause(cause: &Cause) -> String {
         },
         Cause::TimerLate { late_ns } => format!("{name} by {}", figure::short(late_ns)),
         Cause::PeerHeld { held_ns } => format!("{name} for {}", figure::short(held_ns)),
-        Cause::Stall { neighbours } => format!("{name} ({neighbours} neighbours too)"),
+        Cause::Stall { neighbours: 1 } => format!("{name} (a neighbour too)"),
+        Cause::Stall { .. } => format!("{name} (both neighbours too)"),
     }
 }
 

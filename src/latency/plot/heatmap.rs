@@ -11,7 +11,8 @@ use crate::model::ids::NodeId;
 pub const SITES_MAX: usize = 24;
 
 const CELL_WIDTH: i32 = 84;
-const CELL_HEIGHT: i32 = 46;
+const CELL_HEIGHT: i32 = 56;
+const LINE_PX: i32 = 15;
 const LEFT: i32 = 190;
 const TOP: i32 = 118;
 const ROW_LETTERS_MAX: usize = 22;
@@ -157,19 +158,30 @@ fn draw_cell(drawing: &mut Drawing, grid: &Grid<'_>, path: Option<&Measured>, [x
     let middle = x + CELL_WIDTH / 2;
     let Some((path, rtt)) = path.zip(rtt) else {
         let text = if path.is_some() { "all lost" } else { "–" };
-        drawing.text(middle, y + 27, Anchor::Middle, "muted", text);
+        drawing.text(
+            middle,
+            y + CELL_HEIGHT / 2 + 4,
+            Anchor::Middle,
+            "muted",
+            text,
+        );
         return;
     };
     let step = grid.step(rtt);
-    let loss = match path.counts.lost {
-        0 => String::new(),
-        _ => format!(" −{}", figure::loss(path.counts)),
-    };
     let (value, small) = (format!("text{step} value"), format!("text{step} small"));
-    let p99 = figure::short(rtt.p99_ns);
-    drawing.text(middle, y + 20, Anchor::Middle, &value, &p99);
-    let below = format!("{}{loss}", figure::short(rtt.p50_ns));
-    drawing.text(middle, y + 36, Anchor::Middle, &small, &below);
+    let mut lines = vec![
+        (value, figure::short(rtt.p99_ns)),
+        (small.clone(), figure::short(rtt.p50_ns)),
+    ];
+    let mut y = y + 26;
+    if path.counts.lost > 0 {
+        lines.push((small, format!("{} lost", figure::loss(path.counts))));
+        y -= 6;
+    }
+    for (class, text) in lines {
+        drawing.text(middle, y, Anchor::Middle, &class, &text);
+        y += LINE_PX;
+    }
 }
 
 fn draw_legend(drawing: &mut Drawing, grid: &Grid<'_>, y: i32) {
@@ -232,9 +244,9 @@ mod tests {
         let theirs = Report::new(header(2), &[back], |bytes| signature(2, bytes));
         both.join(theirs).unwrap();
         let drawing = draw(&both).unwrap();
-        assert!(drawing.contains(">30.0 ms</text>"), "{drawing}");
+        assert!(drawing.contains(">29.9 ms</text>"), "{drawing}");
         assert!(drawing.contains(">90.0 ms</text>"));
-        assert!(drawing.contains(">90.0 ms −1.00%</text>"));
+        assert!(drawing.contains(">1.00% lost</text>"));
         assert_eq!(drawing.matches(">–</text>").count(), 2);
         assert_eq!(drawing.matches("class=\"fill6 gap\"").count(), 2);
     }

@@ -15,8 +15,6 @@ use crate::latency::report::Report;
 
 /// Letters of a name in a drawing; longer ones are cut.
 pub const NAME_LETTERS_MAX: usize = 28;
-/// Lines of the caption; the self lines of further probers are counted in the last.
-const CAPTION_LINES_MAX: usize = 3;
 /// Room for the caption below a drawing, a line.
 const CAPTION_LINE_PX: i32 = 16;
 const CAPTION_LETTER_PX: i32 = 6;
@@ -161,35 +159,34 @@ impl fmt::Display for Styles {
     }
 }
 
-/// Returns the self lines of a report, broken at their parts to fit a width.
+/// Returns the self line of a report, of several probers that of the latest timer, broken at its
+/// parts to fit a width.
 fn caption(report: &Report, width: i32) -> Vec<String> {
     let letters = usize::try_from((width - 48) / CAPTION_LETTER_PX).unwrap_or(0);
+    let worst = report.parts.iter().max_by_key(|part| {
+        let own = &part.claim.own;
+        own.timer_late.p99_ns.max(own.sent_late.p99_ns)
+    });
+    let Some(worst) = worst else {
+        return Vec::new();
+    };
+    let whose = match report.parts.len() {
+        1 => "self: ".to_owned(),
+        probers => format!(
+            "self, the worst of {probers} probers ({}): ",
+            worst.claim.header.name
+        ),
+    };
+    let text = whose + &figure::own_line(worst);
     let mut lines: Vec<String> = Vec::new();
-    let several = report.parts.len() > 1;
-    for part in &report.parts {
-        let mut text = figure::own_line(part);
-        if several {
-            text = format!("{} {text}", part.claim.header.name);
-        }
-        let mut line = String::new();
-        for piece in text.split(" · ") {
-            let joined = line.chars().count() + piece.chars().count() + 3;
-            if !line.is_empty() && joined > letters {
-                lines.push(std::mem::take(&mut line));
-            }
-            if !line.is_empty() {
+    for piece in text.split(" · ") {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + piece.chars().count() + 3 <= letters => {
                 line.push_str(" · ");
+                line.push_str(piece);
             }
-            line.push_str(piece);
+            Some(_) | None => lines.push(piece.to_owned()),
         }
-        lines.push(line);
-    }
-    if lines.len() > CAPTION_LINES_MAX && several {
-        lines.truncate(CAPTION_LINES_MAX - 1);
-        lines.push(format!(
-            "{} probers; report.txt has the self line of each",
-            report.parts.len()
-        ));
     }
     lines
 }

@@ -13,7 +13,7 @@ pub const LINES_MAX: usize = 8;
 
 const WIDTH: i32 = 1_000;
 const LEFT: i32 = 92;
-const RIGHT: i32 = 700;
+const RIGHT: i32 = 680;
 const TOP: i32 = 84;
 const BOTTOM: i32 = 440;
 const LABEL_PX: f64 = 16.0;
@@ -128,28 +128,34 @@ fn draw_axes(drawing: &mut Drawing, axis: Scale, nines: f64) {
     }
     drawing.line("axis", [LEFT, BOTTOM, RIGHT, BOTTOM]);
     let middle = LEFT.midpoint(RIGHT);
-    let title = "percentile (each further nine has the same room)";
+    let title = "percentile of the probes (%; each further nine has the same room)";
     drawing.text(middle, BOTTOM + 44, Anchor::Middle, "muted", title);
     let middle = TOP.midpoint(BOTTOM);
     drawing.raw(format_args!(
         "<text transform=\"translate(26 {middle}) rotate(-90)\" text-anchor=\"middle\" \
-         class=\"muted\">round trip of the path</text>"
+         class=\"muted\">round trip (units at the ticks)</text>"
     ));
 }
 
-/// Draws one line up to the percentile that its count still tells; returns the height of its end.
-fn draw_line(drawing: &mut Drawing, number: usize, line: &Line, axis: Scale, nines: f64) -> f64 {
+/// Draws one line up to the percentile that its count still tells; returns where it ends.
+fn draw_line(
+    drawing: &mut Drawing,
+    number: usize,
+    line: &Line,
+    axis: Scale,
+    nines: f64,
+) -> [f64; 2] {
     let until = scale::share(scale::count_nines(line.values.len()), nines).min(1.0);
     let mut points = String::new();
-    let mut end = 0.0;
+    let mut end = [0.0; 2];
     for point in 0..=POINTS {
         let along = scale::share(f64::from(point), f64::from(POINTS));
         let share = scale::part(along, until);
         let value = line
             .values
             .value_at_quantile(scale::quantile_at(share, nines));
-        end = axis.place(value);
-        points += &format!("{:.1},{end:.1} ", scale::along(LEFT, RIGHT, share));
+        end = [scale::along(LEFT, RIGHT, share), axis.place(value)];
+        points += &format!("{:.1},{:.1} ", end[0], end[1]);
     }
     drawing.raw(format_args!(
         "<polyline class=\"line{number}\" fill=\"none\" stroke-width=\"2\" \
@@ -159,24 +165,24 @@ fn draw_line(drawing: &mut Drawing, number: usize, line: &Line, axis: Scale, nin
     end
 }
 
-/// Puts each label beside the end of its line, as near as the others leave room.
-fn draw_labels(drawing: &mut Drawing, lines: &[Line], mut ends: Vec<(usize, f64)>) {
-    ends.sort_by(|(_, one), (_, other)| one.total_cmp(other));
-    let places = scale::spread(
-        &ends.iter().map(|(_, y)| *y).collect::<Vec<f64>>(),
-        LABEL_PX,
-        f64::from(TOP),
-        f64::from(BOTTOM),
-    );
-    for ((number, _), y) in ends.iter().zip(places) {
+/// Puts each label beside the end of its line, as near as the others leave room, and joins the two.
+fn draw_labels(drawing: &mut Drawing, lines: &[Line], mut ends: Vec<(usize, [f64; 2])>) {
+    ends.sort_by(|(_, [_, one]), (_, [_, other])| one.total_cmp(other));
+    let heights: Vec<f64> = ends.iter().map(|(_, [_, y])| *y).collect();
+    let places = scale::spread(&heights, LABEL_PX, f64::from(TOP), f64::from(BOTTOM));
+    for ((number, [x, end]), y) in ends.iter().zip(places) {
         let Some(line) = lines.get(*number) else {
             continue;
         };
-        let class = format!("name{number}");
-        let y = format!("{y:.1}");
         drawing.raw(format_args!(
-            "<text x=\"{}\" y=\"{y}\" dominant-baseline=\"central\" class=\"{class}\">{}</text>",
-            RIGHT + 10,
+            "<line class=\"line{number}\" stroke-opacity=\"0.5\" x1=\"{x:.1}\" y1=\"{end:.1}\" \
+             x2=\"{}\" y2=\"{y:.1}\"/>",
+            RIGHT + 18
+        ));
+        drawing.raw(format_args!(
+            "<text x=\"{}\" y=\"{y:.1}\" dominant-baseline=\"central\" \
+             class=\"name{number}\">{}</text>",
+            RIGHT + 22,
             escape(&line.label)
         ));
     }
