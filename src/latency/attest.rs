@@ -92,7 +92,7 @@ mod tests {
             signature: [12; 64],
         };
         let body = body(&attestation);
-        assert_eq!(read(&body, [11; 32], [12; 64]), Ok(attestation));
         assert_eq!(statement(&body), sign::attestation_statement(&attestation));
+        assert_eq!(read(&body, [11; 32], [12; 64]), Ok(attestation));
     }
 }

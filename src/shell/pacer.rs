@@ -50,6 +50,8 @@ struct Shared {
 /// At most one entry for each train that runs.
 #[derive(Default)]
 struct State {
+    /// The core's side is gone.
+    is_over: bool,
     due: BTreeSet<u32>,
     late: BTreeMap<u32, Histogram<u32>>,
 }
@@ -83,7 +85,11 @@ impl Pacer {
             interval,
             left: slots,
         };
-        self.shared.lock().late.insert(train, lateness());
+        let histogram = Histogram::new_with_bounds(1, LATE_NS_MAX, 2);
+        self.shared
+            .lock()
+            .late
+            .extend(histogram.map(|histogram| (train, histogram)));
         self.order(Order::Begin(train, schedule));
     }
 
@@ -95,12 +101,14 @@ impl Pacer {
         state.late.remove(&train).map(spread).unwrap_or_default()
     }
 
-    /// Waits until a moment has come; returns whose.
+    /// Waits until a moment has come; returns whose. Nobody's, once the pacer is gone.
     pub(super) async fn due(shared: &Waiting) -> Vec<u32> {
         loop {
-            let due = std::mem::take(&mut shared.0.lock().due);
-            if !due.is_empty() {
-                return due.into_iter().collect();
+            {
+                let mut state = shared.0.lock();
+                if state.is_over || !state.due.is_empty() {
+                    return std::mem::take(&mut state.due).into_iter().collect();
+                }
             }
             shared.0.woken.notified().await;
         }
@@ -144,6 +152,13 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under the lock can leave the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Pacer {
+    fn drop(&mut self) {
+        self.shared.lock().is_over = true;
+        self.shared.woken.notify_one();
     }
 }
 
@@ -208,16 +223,6 @@ impl Thread {
         self.schedules.retain(|_, schedule| schedule.left > 0);
         self.shared.woken.notify_one();
     }
-}
-
-fn lateness() -> Histogram<u32> {
-    // These bounds are within what the library allows, so the other never comes about.
-    Histogram::new_with_bounds(1, LATE_NS_MAX, 2).unwrap_or_else(|_| narrow())
-}
-
-fn narrow() -> Histogram<u32> {
-    let digits = 1;
-    Histogram::new(digits).expect("one digit is always allowed")
 }
 
 fn spread(late: Histogram<u32>) -> Spread {

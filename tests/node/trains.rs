@@ -213,27 +213,29 @@ fn what_was_seen_of_a_train_is_signed_beside_the_core() {
     leader.settle();
     leader.say(&Message::Talk(Talk::TrainOver { train }));
     leader.settle();
-    let work = leader.out.outputs().iter().find_map(|output| match output {
-        Output::Work {
-            work,
+    let mut work = None;
+    for output in leader.out.outputs() {
+        if let Output::Work {
+            work: number,
             job: Job::Sign,
             bytes,
-        } => Some((*work, leader.out.read(*bytes).to_vec())),
-        _ => None,
-    });
+        } = output
+        {
+            work = Some((*number, leader.out.read(*bytes).to_vec()));
+        }
+    }
     let (work, statement) = work.unwrap();
     leader.hand(Input::Worked {
         work,
         key: [1; 32],
         bytes: &[2; 64],
     });
-    let said = leader.out.outputs().iter().find_map(|output| match output {
-        Output::LinkStream { bytes, .. } => {
-            let message = leader.out.read(*bytes).get(1..)?;
-            Message::decode(message).ok()
+    let mut said = None;
+    for output in leader.out.outputs() {
+        if let Output::LinkStream { bytes, .. } = output {
+            said = Message::decode(&leader.out.read(*bytes)[1..]).ok();
         }
-        _ => None,
-    });
+    }
     let Some(Message::Talk(Talk::Attested { body, key, .. })) = said else {
         panic!("{said:?}");
     };

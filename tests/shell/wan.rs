@@ -4,6 +4,10 @@
 //! Needs root, `ip` and `/dev/net/tun`, and the cable of the test harness, which
 //! `EXPRESSNET_HARNESS` names (by default `../shared/harness`, beside this project); without them
 //! the test says so and is over.
+#![expect(
+    clippy::float_arithmetic,
+    reason = "figures are compared with a log in decimals"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

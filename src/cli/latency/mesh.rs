@@ -3,7 +3,9 @@
 
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::home::Home;
+use crate::cli::latency::matrix;
 use crate::cli::latency::measured::{self, Kept, Spacing};
+use crate::cli::screen;
 use crate::node::command::Request;
 
 /// Arguments of `mesh`.
@@ -31,5 +33,11 @@ pub fn run(home: &Home, args: &Args) -> Result<Exit, CliError> {
     let brought = measured::collect(home, &request)?;
     let absent = brought.absent.clone();
     let report = measured::report(home, brought)?;
+    if !args.kept.json {
+        for line in matrix::write(&report) {
+            screen::line(&line)?;
+        }
+        screen::line("")?;
+    }
     measured::keep(&report, &absent, &args.kept)
 }

@@ -3,6 +3,7 @@
 pub mod artefacts;
 pub mod compare;
 pub mod hlog;
+pub mod matrix;
 pub mod measured;
 pub mod mesh;
 pub mod ping;

@@ -35,6 +35,9 @@ pub struct Args {
     /// Where the peer answers plain datagrams, to be measured beside the mesh.
     #[arg(long, value_name = "ADDR:PORT")]
     pub udp: Option<SocketAddr>,
+    /// Send nothing beside the mesh.
+    #[arg(long, conflicts_with = "udp")]
+    pub mesh_only: bool,
     #[command(flatten)]
     pub spacing: Spacing,
     #[command(flatten)]
@@ -84,7 +87,7 @@ pub fn run(home: &Home, args: &Args) -> Result<Exit, CliError> {
         count: schedule.count,
     };
     let peer = listed(home, own.node, &args.target)?;
-    let beside = peer.map(|peer| Beside {
+    let beside = peer.filter(|_| !args.mesh_only).map(|peer| Beside {
         from: own,
         to: End {
             node: peer.id,
