@@ -390,8 +390,8 @@ fn bytes_of<const N: usize>(field: &'static str, text: &str) -> Result<[u8; N], 
 mod tests {
     use super::*;
 
-    fn hear(assembly: &mut Assembly, line: &Line) -> Result<Heard, LinesError> {
-        assembly.hear(&serde_json::to_string(line).unwrap())
+    fn json(line: &Line) -> String {
+        serde_json::to_string(line).unwrap()
     }
 
     fn site(byte: u8) -> Site {
@@ -455,7 +455,7 @@ mod tests {
             },
         ];
         for line in &lines {
-            hear(&mut assembly, line).unwrap();
+            assembly.hear(&json(line)).unwrap();
         }
         let end = Line::End(Box::new(Ending {
             train,
@@ -463,7 +463,7 @@ mod tests {
             timer_late: (1, 2, 3, 4),
             attestation: None,
         }));
-        let Heard::Train(whole) = hear(&mut assembly, &end).unwrap() else {
+        let Heard::Train(whole) = assembly.hear(&json(&end)).unwrap() else {
             panic!("no train");
         };
         assert_eq!(whole.samples, samples);
@@ -472,7 +472,7 @@ mod tests {
         assert_eq!(whole.clock.unwrap().ahead_ns, -5);
         assert_eq!(Site::of(&whole.to), site(2));
         assert!(matches!(whole.shape, Shape::Loaded { burst: 4, .. }));
-        assert_eq!(hear(&mut assembly, &end), Err(LinesError::Unknown));
+        assert_eq!(assembly.hear(&json(&end)), Err(LinesError::Unknown));
     }
 
     #[test]

@@ -57,15 +57,13 @@ fn lines_until_over(leader: &mut Leader<()>) -> Vec<Line> {
 }
 
 fn told(leader: &Leader<()>) -> Vec<Line> {
-    let answers = leader
-        .out
-        .outputs()
-        .iter()
-        .filter_map(|output| match output {
-            Output::Answer { bytes, .. } => serde_json::from_slice(leader.out.read(*bytes)).ok(),
-            _ => None,
-        });
-    answers.collect()
+    let mut lines = Vec::new();
+    for output in leader.out.outputs() {
+        if let Output::Answer { bytes, .. } = output {
+            lines.extend(serde_json::from_slice::<Line>(leader.out.read(*bytes)).ok());
+        }
+    }
+    lines
 }
 
 fn rows(lines: &[Line]) -> Vec<Row> {

@@ -194,12 +194,11 @@ impl Beside {
 }
 
 fn why_no_echo(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "this user may not; widen net.ipv4.ping_group_range, or grant CAP_NET_RAW".to_owned()
-        }
-        _ => error.to_string(),
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return "this user may not; widen net.ipv4.ping_group_range, or grant CAP_NET_RAW"
+            .to_owned();
     }
+    error.to_string()
 }
 
 fn own_end(home: &Home) -> Result<End, CliError> {
