@@ -390,6 +390,15 @@ fn bytes_of<const N: usize>(field: &'static str, text: &str) -> Result<[u8; N], 
 mod tests {
     use super::*;
 
+    const COUNT: Count = Count {
+        at_ns: 1,
+        sent_packets: 2,
+        lost_packets: 3,
+        congestion_events: 4,
+        congestion_window_bytes: 5,
+        path_switches: 6,
+    };
+
     fn json(line: &Line) -> String {
         serde_json::to_string(line).unwrap()
     }
@@ -425,14 +434,6 @@ mod tests {
                 fate,
             })
             .collect();
-        let count = Count {
-            at_ns: 1,
-            sent_packets: 2,
-            lost_packets: 3,
-            congestion_events: 4,
-            congestion_window_bytes: 5,
-            path_switches: 6,
-        };
         let mut assembly = Assembly::default();
         let lines = [
             Line::Head(Head {
@@ -451,7 +452,7 @@ mod tests {
             },
             Line::Count {
                 train: train.clone(),
-                count,
+                count: COUNT,
             },
         ];
         for line in &lines {
@@ -467,7 +468,7 @@ mod tests {
             panic!("no train");
         };
         assert_eq!(whole.samples, samples);
-        assert_eq!(whole.path, [PathCount::from(count)]);
+        assert_eq!(whole.path, [PathCount::from(COUNT)]);
         assert_eq!(whole.own.timer_late.max, Span(4));
         assert_eq!(whole.clock.unwrap().ahead_ns, -5);
         assert_eq!(Site::of(&whole.to), site(2));

@@ -17,7 +17,7 @@ pub use crate::latency::measured::{
 };
 use crate::latency::sign;
 use crate::latency::summary::{Figures, Summary};
-use crate::latency::train::{SelfLine, TimestampSource, Train};
+use crate::latency::train::{Over, SelfLine, TimestampSource, Train};
 use crate::latency::wire::Hex;
 use crate::model::time::Time;
 
@@ -251,8 +251,12 @@ impl OwnLine {
         } else {
             "user"
         };
+        // What is measured beside the mesh often knows no clock; the mesh's is then what counts.
+        let is_mesh = |train: &&Train| train.over == Over::Mesh;
+        let has_mesh = trains.iter().any(|train| is_mesh(&train));
         let bounds: Option<Vec<u64>> = trains
             .iter()
+            .filter(|train| !has_mesh || is_mesh(train))
             .map(|train| train.clock.map(|clock| clock.bound.0))
             .collect();
         Self {

@@ -19,6 +19,7 @@
 //! views    the node's state as reports; watch: spreads and why nothing is fired
 //! ```
 
+mod attestations;
 mod books;
 mod boot;
 mod clients;

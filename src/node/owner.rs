@@ -69,16 +69,8 @@ impl Node {
                 let done = self.order_removal(id, now, out);
                 answer(number, &done, out);
             }
-            Command::Ping { peer, shape, count } => {
-                let wanted = (shape, count);
-                if let Err(why) = self.order_train(number, &peer, wanted, now, out) {
-                    answer(number, &Done::failed(why), out);
-                }
-            }
-            Command::Survey { shape, count } => {
-                if let Err(why) = self.order_survey(number, (shape, count), now, out) {
-                    answer(number, &Done::failed(why), out);
-                }
+            Command::Ping { .. } | Command::Survey { .. } => {
+                self.order_measurement(number, command, now, out);
             }
             Command::Transferred {
                 currency,
@@ -94,6 +86,26 @@ impl Node {
                 let note = format!("own offers may be paid by {methods}, until the next start");
                 answer(number, &Done::ok(note), out);
             }
+        }
+    }
+
+    /// Begins to measure; its answer ends with what is measured.
+    fn order_measurement(
+        &mut self,
+        number: CommandNo,
+        command: Command,
+        now: Time,
+        out: &mut Outbox,
+    ) {
+        let begun = if let Command::Ping { peer, shape, count } = command {
+            self.order_train(number, &peer, (shape, count), now, out)
+        } else if let Command::Survey { shape, count } = command {
+            self.order_survey(number, (shape, count), now, out)
+        } else {
+            Ok(())
+        };
+        if let Err(why) = begun {
+            answer(number, &Done::failed(why), out);
         }
     }
 

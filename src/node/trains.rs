@@ -20,10 +20,9 @@ use crate::latency::train::{
     Attestation, End, Location, PATIENCE, PathCount, Sample, Shape, Spread,
 };
 use crate::model::ids::{CommandNo, LinkNo, NodeId};
-use crate::model::key::pin_of;
 use crate::model::time::{Deadline, Span, Time};
 use crate::node::Node;
-use crate::node::output::{Job, Outbox, Output};
+use crate::node::output::{Outbox, Output};
 use crate::node::surveys::{LINES_BYTES_MAX, Leaving};
 use crate::wire::message::Message;
 use crate::wire::talk::{Probe, Talk, Verdict};
@@ -536,94 +535,7 @@ impl Node {
         }
     }
 
-    /// Says what was seen of a peer's train, once it is signed.
-    fn attest(&mut self, prober: NodeId, train: [u8; 16], out: &mut Outbox) {
-        let Some(seen) = self.trains.responder.finish(prober, train) else {
-            return;
-        };
-        let Some(peer) = self.peers.get(&prober) else {
-            return;
-        };
-        let micros = |per_mille| {
-            let rtt = peer.rtt.quantile_us(per_mille);
-            Span::micros(rtt.unwrap_or_default())
-        };
-        let body = attest::body(&Attestation {
-            train,
-            prober,
-            received: seen.received,
-            first_received: seen.first,
-            last_received: seen.last,
-            rtt: Spread {
-                count: peer.rtt.count(),
-                p50: micros(500),
-                p99: micros(990),
-                max: micros(1_000),
-            },
-            rtt_min: peer.rtt_min.unwrap_or_default(),
-            key: [0; 32],
-            signature: [0; 64],
-        });
-        let Some(work) = self.trains.new_work(Work::Attest(prober, body)) else {
-            return;
-        };
-        let bytes = out.bytes(&attest::statement(&body));
-        out.push(Output::Work {
-            work,
-            job: Job::Sign,
-            bytes,
-        });
-    }
-
-    /// Takes what was worked out beside the core.
-    pub(super) fn handle_worked(
-        &mut self,
-        work: u64,
-        key: [u8; 32],
-        bytes: &[u8],
-        now: Time,
-        out: &mut Outbox,
-    ) {
-        match self.trains.works.remove(&work) {
-            Some(Work::Attest(prober, body)) => {
-                if let Ok(signature) = bytes.try_into() {
-                    let attested = Talk::Attested {
-                        body,
-                        key,
-                        signature,
-                    };
-                    self.send_once(prober, &Message::Talk(attested), out);
-                }
-            }
-            Some(Work::Report(to, survey)) => self.handle_reported((to, survey), bytes, now, out),
-            None => (),
-        }
-    }
-
-    fn handle_attested(
-        &mut self,
-        from: NodeId,
-        body: &[u8; attest::BODY_BYTES],
-        (key, signature): ([u8; 32], [u8; 64]),
-        now: Time,
-        out: &mut Outbox,
-    ) {
-        let Ok(attestation) = attest::read(body, key, signature) else {
-            return;
-        };
-        let ending = self.trains.running.iter().find(|(_, train)| {
-            let is_ending = matches!(train.state, State::Ending { .. });
-            is_ending && train.to == from && train.id == attestation.train
-        });
-        if let Some((&number, _)) = ending
-            && attestation.prober == self.me.id
-            && pin_of(&key).node_id() == from
-        {
-            self.finish_train(number, Some(&attestation), now, out);
-        }
-    }
-
-    fn finish_train(
+    pub(super) fn finish_train(
         &mut self,
         number: u32,
         attestation: Option<&Attestation>,
@@ -767,6 +679,20 @@ impl Trains {
     fn own_probes_per_s(&self) -> u64 {
         let trains = self.running.values();
         trains.map(|train| train.schedule.probes_per_s()).sum()
+    }
+
+    /// Returns the number of a train that waits for this peer's word.
+    pub(super) fn ending(&self, peer: NodeId, id: [u8; 16]) -> Option<u32> {
+        let found = self.running.iter().find(|(_, train)| {
+            let is_ending = matches!(train.state, State::Ending { .. });
+            is_ending && train.to == peer && train.id == id
+        });
+        found.map(|(number, _)| *number)
+    }
+
+    /// Returns what a job was for; `None` where nobody waits for it.
+    pub(super) fn take_work(&mut self, work: u64) -> Option<Work> {
+        self.works.remove(&work)
     }
 
     /// Takes note of a job; `None` where too many are under way.

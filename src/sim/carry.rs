@@ -5,7 +5,7 @@ use crate::model::currency::Currency;
 use crate::model::ids::{CommitNo, LinkNo, NodeId, RequestNo};
 use crate::model::instrument::{Location, VenueId};
 use crate::model::number::Quantity;
-use crate::model::time::Span;
+use crate::model::time::{Span, Time};
 use crate::node::output::{Bytes, Outbox, Output};
 use crate::sim::market::{WAY, credentials};
 use crate::sim::world::{Event, STORY_LINES_MAX, World};
@@ -61,18 +61,8 @@ impl World {
                     train,
                     first,
                     interval,
-                    slots: left,
-                } => {
-                    let life = self.hosts[host].life;
-                    let paced = Event::Paced {
-                        host,
-                        life,
-                        train,
-                        interval,
-                        left,
-                    };
-                    self.schedule_at(first, paced);
-                }
+                    slots,
+                } => self.pace(host, train, first, (interval, slots)),
                 Output::Probe { link, bytes, .. } => {
                     self.send_datagram(host, link, outbox.read(bytes));
                 }
@@ -86,6 +76,18 @@ impl World {
                 | Output::Notice { .. } => (),
             }
         }
+    }
+
+    fn pace(&mut self, host: usize, train: u32, first: Time, (interval, left): (Span, u32)) {
+        let life = self.hosts[host].life;
+        let paced = Event::Paced {
+            host,
+            life,
+            train,
+            interval,
+            left,
+        };
+        self.schedule_at(first, paced);
     }
 
     /// Adds an output to the story.

@@ -100,6 +100,7 @@ fn a_peer_that_stalls_shows_in_every_probe_that_met_the_stall() {
         "ping",
         "b",
         "--json",
+        "--mesh-only",
         "--count",
         "2500",
         "--interval",
@@ -177,7 +178,7 @@ fn a_clock_that_is_50_ms_ahead_is_found_within_the_bound() {
         let off = clock.ahead_ns.abs_diff(ahead_ns);
         assert!(off <= clock.bound_ns + slewed_ns, "{off} ns off: {clock:?}");
         let rtt = path.rtt.as_ref().unwrap();
-        assert!(clock.bound_ns <= rtt.p50_ns / 2 + 2_000, "{clock:?}");
+        assert!(clock.bound_ns <= rtt.max_ns, "{clock:?} {rtt:?}");
         for way in [&path.forward, &path.backward] {
             let is_within = match way {
                 OneWay::Known { delay, .. } => delay.p50_ns <= rtt.max_ns,
