@@ -62,11 +62,8 @@ impl World {
                     );
                 }
             }
-            Event::Restart { host } => {
-                if self.hosts[host].node.is_none() {
-                    self.start(host);
-                }
-            }
+            Event::Restart { host } if self.hosts[host].node.is_none() => self.start(host),
+            Event::Restart { .. } => (),
             Event::Fault(kind) => self.strike(kind),
             Event::OfferByHand => self.offer_by_hand(),
             Event::Calm => self.calm_down(),
