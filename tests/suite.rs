@@ -6,6 +6,7 @@ mod arbitrage;
 mod cli;
 mod config;
 mod doors;
+mod latency;
 mod membership;
 mod node;
 mod shell;

@@ -10,6 +10,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::config::FILE_BYTES_MAX;
 use crate::config::checked::{Known, Loaded};
 use crate::config::raw::text_of;
+use crate::shell::boot::CONFIG_FILE;
 use crate::venue::registry;
 
 /// The folder of one node.
@@ -36,7 +37,7 @@ impl Home {
 
     /// Returns the configuration file.
     pub fn config_file(&self) -> PathBuf {
-        self.path.join("node.toml")
+        self.path.join(CONFIG_FILE)
     }
 
     /// Reads and checks the configuration.

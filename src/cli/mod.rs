@@ -11,6 +11,7 @@ pub mod exit;
 pub mod home;
 pub mod id;
 pub mod init;
+pub mod latency;
 pub mod legs;
 pub mod limits;
 pub mod node;
@@ -78,6 +79,9 @@ pub enum Verb {
     /// Dialects of exchanges; serve one for rehearsals.
     #[command(subcommand)]
     Venue(venue::Args),
+    /// Measure the way to peers and exchanges; check, compare and draw reports.
+    #[command(subcommand)]
+    Latency(latency::Args),
     /// Make, list, explain, withdraw and approve offers.
     #[command(subcommand)]
     Offer(offer::Args),
@@ -117,6 +121,7 @@ pub fn run(cli: &Cli) -> Result<Exit, CliError> {
         Verb::Legs(args) => legs::run(&home, args),
         Verb::Limits(args) => limits::run(&home, args),
         Verb::Venue(args) => venue::run(args),
+        Verb::Latency(args) => latency::run(&home, args),
         Verb::Offer(args) => offer::run(&home, args),
         Verb::Pause => switch::run(&home, SwitchWord::Pause),
         Verb::Reduce => switch::run(&home, SwitchWord::Reduce),

@@ -112,7 +112,7 @@ fn from_file(home: &Home) -> Result<Peers, CliError> {
 /// # Errors
 /// Standard output cannot be written.
 pub fn show(peers: &[PeerStatus]) -> Result<(), CliError> {
-    let rows: Vec<[String; 7]> = peers
+    let rows: Vec<[String; 8]> = peers
         .iter()
         .map(|peer| {
             [
@@ -122,6 +122,7 @@ pub fn show(peers: &[PeerStatus]) -> Result<(), CliError> {
                 if peer.linked { "up" } else { "down" }.to_owned(),
                 screen::or_dash(peer.rtt_us_p50),
                 screen::or_dash(peer.rtt_us_p99),
+                clock(peer),
                 peer.trust.to_string(),
             ]
         })
@@ -133,6 +134,7 @@ pub fn show(peers: &[PeerStatus]) -> Result<(), CliError> {
         "link",
         "rtt_us_p50",
         "rtt_us_p99",
+        "clock_us",
         "trust",
     ];
     screen::table(
@@ -140,4 +142,12 @@ pub fn show(peers: &[PeerStatus]) -> Result<(), CliError> {
         &rows,
         "no peers; add one with `expressnet peer add LINE`",
     )
+}
+
+/// How far a peer's clock is ahead, and how sure that is.
+fn clock(peer: &PeerStatus) -> String {
+    match (peer.clock_ahead_us, peer.clock_bound_us) {
+        (Some(ahead_us), Some(bound_us)) => format!("{ahead_us:+} ±{bound_us}"),
+        (None, _) | (_, None) => "-".to_owned(),
+    }
 }

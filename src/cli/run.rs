@@ -11,8 +11,9 @@ use tokio::time::{sleep, timeout};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::home::Home;
 use crate::journal::record::NAMES;
+use crate::model::time::Span;
 use crate::node::Node;
-use crate::shell::boot::{self, Start};
+use crate::shell::boot::{self, Rehearsal, Start};
 use crate::shell::store::CrashPoint;
 
 /// Arguments of `run`.
@@ -26,6 +27,12 @@ pub struct Args {
     /// committed, as KIND:before or KIND:after, with :N.
     #[arg(long, value_name = "KIND:MOMENT[:N]")]
     pub crash_at: Option<CrashPoint>,
+    /// Rehearse a wrong clock: this node's is ahead by so many milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=86_400_000))]
+    pub clock_ahead_ms: u64,
+    /// Rehearse a late timer: the thread that paces probes wakes late by so many microseconds.
+    #[arg(long, value_name = "US", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    pub timer_late_us: u64,
 }
 
 /// Runs until it is told to stop.
@@ -43,7 +50,19 @@ pub fn run(home: &Home, args: &Args) -> Result<Exit, CliError> {
         config: loaded.config,
         crash: args.crash_at.clone(),
         seed: seed()?,
+        rehearsal: Rehearsal {
+            clock_ahead: Span::millis(args.clock_ahead_ms),
+            timer_late: Span::micros(args.timer_late_us),
+        },
     };
+    foreground(start)
+}
+
+/// Runs a node on this thread until it is told to stop.
+///
+/// # Errors
+/// The home is in use, or something in it keeps the node from running.
+pub fn foreground(start: Start) -> Result<Exit, CliError> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -100,7 +119,11 @@ fn check_crash_point(point: Option<&CrashPoint>) -> Result<(), CliError> {
     }
 }
 
-fn seed() -> Result<u64, CliError> {
+/// Draws what a node's only source of randomness begins with.
+///
+/// # Errors
+/// The system has none.
+pub fn seed() -> Result<u64, CliError> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes)
         .map_err(|_| CliError::failed("the system's random source does not answer"))?;

@@ -47,7 +47,10 @@ pub fn table<const COLUMNS: usize>(
 }
 
 /// Pads columns to their widest cell; columns of numbers are aligned to the right.
-fn layout<const COLUMNS: usize>(head: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> Vec<String> {
+pub fn layout<const COLUMNS: usize>(
+    head: [&str; COLUMNS],
+    rows: &[[String; COLUMNS]],
+) -> Vec<String> {
     let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells
@@ -78,9 +81,14 @@ fn layout<const COLUMNS: usize>(head: [&str; COLUMNS], rows: &[[String; COLUMNS]
     lines
 }
 
+/// Tells a number, with a unit of time behind it or without.
 fn is_number(cell: &str) -> bool {
-    cell.bytes()
-        .all(|byte| byte.is_ascii_digit() || b".-+%".contains(&byte))
+    let units = [" ns", " µs", " ms", " s"];
+    let number = units.iter().find_map(|unit| cell.strip_suffix(unit));
+    number
+        .unwrap_or(cell)
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || b".-+%<".contains(&byte))
 }
 
 /// Writes parts per million as a percentage.

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 use crate::config::fault::{ConfigFaults, Fault};
 use crate::config::raw::{Reader, Resolved, document};
 use crate::config::{legs, limits, node, offers, venues};
+use crate::latency::train::Location;
 use crate::model::currency::Currency;
 use crate::model::instrument::{Pair, VenueId};
 use crate::model::market::Rules;
@@ -25,6 +26,8 @@ pub struct Config {
     /// Numeric addresses that go into the card.
     pub advertise: Vec<SocketAddr>,
     pub transport: Transport,
+    /// Where the node stands; peers are told.
+    pub location: Option<Location>,
     /// Relative to the home.
     pub store: PathBuf,
     pub trading: Trading,
@@ -34,6 +37,8 @@ pub struct Config {
     pub risk: risk::Settings,
     pub execution: execution::Settings,
     pub offer: offer::Settings,
+    /// The node answers probes and nothing else. No file says so: `latency serve` does.
+    pub responds_only: bool,
 }
 
 /// What a file is checked against besides itself.
@@ -62,6 +67,21 @@ impl Config {
     /// Everything that is wrong with the file, at once.
     pub fn parse(text: &str, file: &str, known: &Known<'_>) -> Result<Self, ConfigFaults> {
         Loaded::parse(text, file, known).map(|loaded| loaded.config)
+    }
+}
+
+impl Config {
+    /// Returns what of this configuration a responder to probes needs: no venue, no rule, no rail.
+    #[must_use]
+    pub fn for_responder(mut self) -> Self {
+        self.trading = Trading::Paper;
+        self.venues.clear();
+        self.arbitrage.frictions.clear();
+        self.execution.transfers.clear();
+        self.offer.rules.clear();
+        self.offer.rails.clear();
+        self.responds_only = true;
+        self
     }
 }
 
@@ -100,6 +120,7 @@ fn read<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>, known: &Known<'_>) 
         listen: node.listen,
         advertise: node.advertise,
         transport: node.transport,
+        location: node.location,
         store: node.store,
         trading: node.trading,
         venues,
@@ -108,6 +129,7 @@ fn read<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>, known: &Known<'_>) 
         risk,
         execution: execution?,
         offer: offer?,
+        responds_only: false,
     })
 }
 

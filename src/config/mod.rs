@@ -91,6 +91,7 @@ const NODE: &[Key] = &[
     default("mode", "\"dark\""),
     default("listen", "\"0.0.0.0:7411\""),
     default("advertise", "[]"),
+    absent("location", "no path of this node is compared with light"),
     default("places", "\"auto\""),
     default("dedicated", "false"),
     default("transport", "\"shared\""),

@@ -9,6 +9,7 @@ use crate::config::checked::{ParkAfter, Trading, Transport};
 use crate::config::fault::Reason;
 use crate::config::raw::{Reader, Section};
 use crate::config::scalar;
+use crate::latency::train::Location;
 use crate::membership;
 use crate::membership::card::ADDRESSES_MAX;
 use crate::model::time::Span;
@@ -20,6 +21,7 @@ pub(super) struct NodePart {
     pub(super) listen: SocketAddr,
     pub(super) advertise: Vec<SocketAddr>,
     pub(super) transport: Transport,
+    pub(super) location: Option<Location>,
     pub(super) store: PathBuf,
     pub(super) trading: Trading,
     pub(super) membership: membership::Settings,
@@ -35,6 +37,7 @@ pub(super) fn read<'t>(
     let mode = reader.value(&section, "mode", mode);
     let listen = reader.value(&section, "listen", scalar::address);
     let advertise = reader.list(&section, "advertise", ADDRESSES_MAX, scalar::address);
+    let location = reader.value(&section, "location", location);
     let places = reader.value(&section, "places", places);
     let dedicated = reader.value(&section, "dedicated", scalar::boolean);
     let is_colo = reader.value(&section, "transport", |value| {
@@ -69,6 +72,7 @@ pub(super) fn read<'t>(
         } else {
             Transport::Shared
         },
+        location,
         store: store?,
         trading: trading?,
         membership: membership::Settings {
@@ -173,6 +177,39 @@ fn mode(value: &DeValue<'_>) -> Result<(), Reason> {
             what: "mode",
             found: found.to_owned(),
             known: vec!["dark".to_owned()],
+        }),
+    }
+}
+
+/// Reads where the node stands: degrees north and east, with at most six decimals.
+fn location(value: &DeValue<'_>) -> Result<Location, Reason> {
+    let written = scalar::text(value)?;
+    let read = |text: &str, most_deg: i32| -> Option<i32> {
+        let (sign, digits) = match text.trim().strip_prefix('-') {
+            Some(digits) => (-1, digits),
+            None => (1, text.trim()),
+        };
+        let (whole, decimals) = digits.split_once('.').unwrap_or((digits, "0"));
+        let is_plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !is_plain(whole) || !is_plain(decimals) || decimals.len() > 6 {
+            return None;
+        }
+        let decimals: i32 = format!("{decimals:0<6}").parse().ok()?;
+        let whole = whole.parse::<i32>().ok()?.checked_mul(1_000_000)?;
+        let udeg = whole.checked_add(decimals)?;
+        (udeg <= most_deg * 1_000_000).then_some(sign * udeg)
+    };
+    let parts = written.split_once(',');
+    let read = parts.and_then(|(north, east)| Some((read(north, 90)?, read(east, 180)?)));
+    match read {
+        Some((latitude_udeg, longitude_udeg)) => Ok(Location {
+            latitude_udeg,
+            longitude_udeg,
+        }),
+        None => Err(Reason::Value {
+            found: written.to_owned(),
+            wanted: "degrees north and degrees east, with at most six decimals",
+            example: "\"52.37,4.90\"",
         }),
     }
 }

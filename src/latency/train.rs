@@ -19,6 +19,7 @@ pub struct Train {
     pub id: [u8; 16],
     pub from: End,
     pub to: End,
+    pub over: Over,
     pub shape: Shape,
     pub started: Time,
     /// Bytes of one probe before encryption.
@@ -45,6 +46,17 @@ pub struct End {
 pub struct Location {
     pub latitude_udeg: i32,
     pub longitude_udeg: i32,
+}
+
+/// What carried the probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Over {
+    /// The connection that trades. Only here does a peer attest.
+    Mesh,
+    /// Datagrams beside it.
+    Udp,
+    /// Echoes of the peer's system.
+    Icmp,
 }
 
 /// How probes are spaced.

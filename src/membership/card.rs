@@ -12,13 +12,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use data_encoding::{BASE64URL_NOPAD, DecodeKind};
-use ring::digest;
-use ring::signature::{ED25519, UnparsedPublicKey};
 use thiserror::Error;
 use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::membership::Peer;
 use crate::model::ids::{NodeId, OwnerId, Pin};
+pub use crate::model::key::{is_ed25519_spki, pin_of, pin_of_spki, signed};
 
 /// What every card begins with; the digit is the version of the text.
 pub const PREFIX: &str = "expressnet1:";
@@ -32,11 +31,6 @@ pub const CARD_BYTES_MAX: usize = 600;
 const VERSION: u8 = 1;
 const OWNER_DOMAIN: &[u8] = b"expressnet owner vouches for node 1\0";
 const CARD_DOMAIN: &[u8] = b"expressnet node card 1\0";
-/// What stands before the 32 key bytes in the SPKI of every Ed25519 key (RFC 8410).
-const ED25519_SPKI: [u8; 12] = [
-    0x30, 0x2A, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
-
 /// What a card says, both signatures verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Card {
@@ -271,30 +265,6 @@ impl Card {
 /// Returns what an owner signs to vouch for a node.
 pub fn owner_statement(node: &[u8; 32], knock: &[u8; 32]) -> Vec<u8> {
     [OWNER_DOMAIN, node, knock].concat()
-}
-
-/// Derives the pin of an Ed25519 key: SHA-256 of its SPKI.
-pub fn pin_of(key: &[u8; 32]) -> Pin {
-    pin_of_spki(&[&ED25519_SPKI[..], key].concat())
-}
-
-/// Derives a pin from a whole SPKI, as a certificate carries it.
-pub fn pin_of_spki(spki: &[u8]) -> Pin {
-    let mut pin = [0; 32];
-    pin.copy_from_slice(digest::digest(&digest::SHA256, spki).as_ref());
-    Pin(pin)
-}
-
-/// Tells whether these bytes are the SPKI of an Ed25519 key.
-pub fn is_ed25519_spki(spki: &[u8]) -> bool {
-    spki.len() == ED25519_SPKI.len() + 32 && spki.starts_with(&ED25519_SPKI)
-}
-
-/// Tells whether `signature` is this Ed25519 key's over `message`.
-pub fn signed(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-    UnparsedPublicKey::new(&ED25519, key)
-        .verify(message, signature)
-        .is_ok()
 }
 
 fn statement(body: &[u8]) -> Vec<u8> {

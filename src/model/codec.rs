@@ -39,6 +39,11 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
+    /// Returns everything that is left, and leaves nothing.
+    pub fn take_rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
+    }
+
     /// Ends the reading.
     ///
     /// # Errors

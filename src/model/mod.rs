@@ -5,6 +5,7 @@ pub mod currency;
 pub mod grammar;
 pub mod ids;
 pub mod instrument;
+pub mod key;
 pub mod market;
 pub mod number;
 pub mod offer;

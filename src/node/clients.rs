@@ -21,6 +21,7 @@ use crate::model::trade::LegRefusal;
 use crate::node::input::Outcome;
 use crate::node::output::{Outbox, Output, Severity};
 use crate::node::{Node, VenueState, notice};
+use crate::telemetry::latency::Latency;
 use crate::venue::{Asked, OrderClient, OrdersQuery, ReplyError, Ticket, Told};
 
 /// How often a live account is read while nothing changes it.
@@ -44,6 +45,64 @@ impl Turn {
     const CANCELS_MAX: usize = 512;
     /// An order that waited this long is not sent any more: its price is history.
     const PATIENCE: Span = Span::SECOND;
+}
+
+/// How long a venue took: from the request to its reply, and from an order to its first fill.
+#[derive(Debug)]
+pub(super) struct OrderTimes {
+    pub(super) ack: Latency,
+    pub(super) cancel: Latency,
+    pub(super) fill: Latency,
+    placed: [(OrderId, Time); Self::OUT_MAX],
+    cancelled: [(OrderId, Time); Self::OUT_MAX],
+}
+
+impl Default for OrderTimes {
+    fn default() -> Self {
+        let none = [(OrderId::default(), Time::ZERO); Self::OUT_MAX];
+        Self {
+            ack: Latency::default(),
+            cancel: Latency::default(),
+            fill: Latency::default(),
+            placed: none,
+            cancelled: none,
+        }
+    }
+}
+
+impl OrderTimes {
+    /// Orders whose moments are kept; an older one is not timed. A fixed table, as what it is
+    /// written in fires legs.
+    const OUT_MAX: usize = 64;
+
+    fn slot(table: &mut [(OrderId, Time); Self::OUT_MAX], order: OrderId) -> &mut (OrderId, Time) {
+        let at = usize::try_from(order.0).unwrap_or(0) % Self::OUT_MAX;
+        &mut table[at]
+    }
+
+    fn note_reply(&mut self, asked: Asked, now: Time) {
+        let (table, times) = match asked {
+            Asked::Place(_) => (&mut self.placed, &mut self.ack),
+            Asked::Cancel(_) => (&mut self.cancelled, &mut self.cancel),
+            Asked::Fills(_) | Asked::Orders | Asked::Account | Asked::Entry | Asked::Public(_) => {
+                return;
+            }
+        };
+        if let Asked::Place(order) | Asked::Cancel(order) = asked {
+            let slot = Self::slot(table, order);
+            if slot.0 == order {
+                times.record_us(now.since(slot.1).as_micros());
+            }
+        }
+    }
+
+    fn note_fill(&mut self, order: OrderId, now: Time) {
+        let slot = Self::slot(&mut self.placed, order);
+        if slot.0 == order {
+            self.fill.record_us(now.since(slot.1).as_micros());
+            slot.0 = OrderId::default();
+        }
+    }
 }
 
 impl VenueState {
@@ -106,6 +165,10 @@ impl Node {
     }
 
     fn send_place(&mut self, id: VenueId, approved: &Approved, now: Time, out: &mut Outbox) {
+        let order = approved.order().id;
+        if let Some(venue) = self.venues.get_mut(&id) {
+            *OrderTimes::slot(&mut venue.times.placed, order) = (order, now);
+        }
         self.ask_venue(id, out, |client, arena| {
             client.place(approved, now, arena);
             Some(Asked::Place(approved.order().id))
@@ -128,6 +191,9 @@ impl Node {
     }
 
     fn send_cancel(&mut self, order: OrderId, market: Market, now: Time, out: &mut Outbox) {
+        if let Some(venue) = self.venues.get_mut(&market.venue) {
+            *OrderTimes::slot(&mut venue.times.cancelled, order) = (order, now);
+        }
         let sent = self.ask_venue(market.venue, out, |client, arena| {
             client.cancel(order, market, now, arena);
             Some(Asked::Cancel(order))
@@ -261,6 +327,9 @@ impl Node {
         if venue.turn.in_flight == Some(request) {
             venue.turn.in_flight = None;
         }
+        if matches!(outcome, Outcome::Reply { .. }) {
+            venue.times.note_reply(asked, now);
+        }
         let Some(client) = venue.client.as_mut() else {
             return;
         };
@@ -294,6 +363,13 @@ impl Node {
         }
         self.scratch.told = told;
         self.advance_venue(id, now, out);
+    }
+
+    /// The first fill of an order came.
+    pub(super) fn note_fill(&mut self, order: OrderId, market: Market, now: Time) {
+        if let Some(venue) = self.venues.get_mut(&market.venue) {
+            venue.times.note_fill(order, now);
+        }
     }
 
     /// Tells the trading half that an order has ended.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::latency::train::Shape;
 use crate::membership::Peer;
 use crate::model::currency::{Currency, CurrencyError, Method, Methods};
 use crate::model::grammar::GrammarError;
@@ -12,6 +13,7 @@ use crate::model::ids::{NodeId, OfferId, OwnerId, Pin};
 use crate::model::instrument::{Location, VenueIdError};
 use crate::model::number::{NumberError, Price, Quantity};
 use crate::model::offer::Line;
+use crate::model::time::Span;
 use crate::node::input::Command;
 use crate::risk::Switch;
 
@@ -53,6 +55,18 @@ pub enum Request {
     },
     PeerRemoved {
         id: String,
+    },
+    Ping {
+        peer: String,
+        interval_us: u64,
+        /// One for a steady train.
+        burst: u16,
+        count: u32,
+    },
+    Survey {
+        interval_us: u64,
+        burst: u16,
+        count: u32,
     },
     Transferred {
         currency: String,
@@ -158,6 +172,24 @@ impl Request {
             Self::PeerRemoved { id } => {
                 Command::PeerRemoved(NodeId::parse(&id).ok_or(CommandError::NodeId)?)
             }
+            Self::Ping {
+                peer,
+                interval_us,
+                burst,
+                count,
+            } => Command::Ping {
+                peer,
+                shape: shape(interval_us, burst),
+                count,
+            },
+            Self::Survey {
+                interval_us,
+                burst,
+                count,
+            } => Command::Survey {
+                shape: shape(interval_us, burst),
+                count,
+            },
             Self::Transferred {
                 currency,
                 from,
@@ -218,6 +250,14 @@ impl From<SwitchWord> for Switch {
             SwitchWord::Reduce => Self::Reduce,
             SwitchWord::Halt => Self::Halt,
         }
+    }
+}
+
+fn shape(interval_us: u64, burst: u16) -> Shape {
+    let interval = Span::MICRO.times(interval_us);
+    match burst {
+        1 => Shape::Idle { interval },
+        burst => Shape::Loaded { interval, burst },
     }
 }
 

@@ -111,8 +111,9 @@ impl Node {
             }
             Message::Market { .. }
             | Message::Quote(_)
-            | Message::Probe { .. }
-            | Message::ProbeReply { .. }
+            | Message::Probe(_)
+            | Message::ProbeReply(_)
+            | Message::Talk(_)
             | Message::Grant { .. }
             | Message::GrantOver { .. }
             | Message::Fire(_)
@@ -165,8 +166,9 @@ impl Node {
             | Message::Lapse { .. }
             | Message::Market { .. }
             | Message::Quote(_)
-            | Message::Probe { .. }
-            | Message::ProbeReply { .. }
+            | Message::Probe(_)
+            | Message::ProbeReply(_)
+            | Message::Talk(_)
             | Message::Grant { .. }
             | Message::GrantOver { .. }
             | Message::Fire(_)

@@ -157,6 +157,7 @@ impl Node {
                         .get(order)
                         .map(|order| (order.intent.market, order.intent.side))
                     {
+                        self.note_fill(order, market, now);
                         let fee_in = self
                             .rules(market)
                             .map_or(FeeIn::Quote, |rules| rules.fee_in);

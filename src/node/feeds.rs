@@ -10,7 +10,7 @@ use crate::model::number::Price;
 use crate::model::time::{Deadline, Span, Time};
 use crate::model::trade::OrderReport;
 use crate::node::books::{BookState, Books};
-use crate::node::clients::Turn;
+use crate::node::clients::{OrderTimes, Turn};
 use crate::node::output::{Outbox, Output, Severity};
 use crate::node::{Node, VenueState, notice};
 use crate::venue::http::{USER_AGENT, write_request};
@@ -53,6 +53,7 @@ impl Node {
                     client: clients.remove(&venue.id),
                     card: dialect.card(),
                     turn: Turn::default(),
+                    times: OrderTimes::default(),
                     host: setup.host,
                     is_up: false,
                     heard_at: now,

@@ -1,5 +1,6 @@
 //! Everything that can happen to a node.
 
+use crate::latency::train::{PathCount, Shape, Spread};
 use crate::membership::Direction;
 use crate::model::currency::{Currency, Methods};
 use crate::model::ids::{CommandNo, CommitNo, LinkNo, NodeId, OfferId, RequestNo};
@@ -62,6 +63,35 @@ pub enum Input<'a> {
         number: CommandNo,
         command: Command,
     },
+    /// Whoever gave this command listens no more.
+    CommandGone {
+        number: CommandNo,
+    },
+    /// A moment that `Output::Pace` named has come, or several have.
+    Paced {
+        train: u32,
+    },
+    /// How late the moments of a train came, on the thread that keeps them.
+    PaceOver {
+        train: u32,
+        late: Spread,
+    },
+    /// The link had more to do than this probe.
+    ProbeRefused {
+        train: u32,
+        number: u32,
+    },
+    /// What `Output::CountPath` asked for.
+    PathCounted {
+        train: u32,
+        count: PathCount,
+    },
+    /// What `Output::Work` asked for, and the key it was signed with.
+    Worked {
+        work: u64,
+        key: [u8; 32],
+        bytes: &'a [u8],
+    },
     /// The time that `Node::deadline` asked for has come.
     Deadline,
 }
@@ -107,6 +137,17 @@ pub enum Command {
         peer: crate::membership::Peer,
     },
     PeerRemoved(NodeId),
+    /// Measure the link to a peer, by its name or the beginning of its id.
+    Ping {
+        peer: String,
+        shape: Shape,
+        count: u32,
+    },
+    /// Measure the links to all peers, here and at the other nodes of this owner.
+    Survey {
+        shape: Shape,
+        count: u32,
+    },
     /// The owner moved money by hand.
     Transferred {
         currency: Currency,
@@ -134,6 +175,12 @@ impl Input<'_> {
             Self::Committed { .. } => "committed",
             Self::StoreFailed { .. } => "store_failed",
             Self::Command { .. } => "command",
+            Self::CommandGone { .. } => "command_gone",
+            Self::Paced { .. } => "paced",
+            Self::PaceOver { .. } => "pace_over",
+            Self::ProbeRefused { .. } => "probe_refused",
+            Self::PathCounted { .. } => "path_counted",
+            Self::Worked { .. } => "worked",
             Self::Deadline => "deadline",
         }
     }

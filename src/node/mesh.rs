@@ -1,10 +1,12 @@
 //! Links and messages: what peers say goes to the stage it is for.
 
+use crate::latency::clock::{Exchange, PeerClock};
 use crate::membership::Direction;
 use crate::membership::links::LinkOutput;
 use crate::model::ids::{LinkNo, NodeId};
 use crate::model::instrument::Market;
 use crate::model::market::{BookUpdate, Level, Rules, UpdateKind};
+use crate::model::offer::NoAnswer;
 use crate::model::time::{Deadline, Span, Time};
 use crate::model::trade::LegRefusal;
 use crate::node::books::BookState;
@@ -12,13 +14,53 @@ use crate::node::output::{Outbox, Output, Severity};
 use crate::node::{Node, notice};
 use crate::wire::link::{Heard, Link, LinkError};
 use crate::wire::message::{Message, QuoteHead};
+use crate::wire::talk::Probe;
 
 /// How often a link's round trip is measured.
 const PROBE_EVERY: Span = Span::millis(500);
+/// How often it is while the peer's own train runs: what it claims is held against these.
+const WATCH_EVERY: Span = Span::millis(20);
 /// How long no leg is asked of a peer that has sent as many orders as it may.
 const THROTTLED_FOR: Span = Span::millis(100);
 /// Markets one peer may announce; more are ignored.
 const MARKETS_MAX: usize = 64;
+
+/// The last probes that watch a link, by number: an answer to any other is stray.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watched {
+    next: u32,
+    out: [Option<(u32, Time)>; Self::OUT_MAX],
+}
+
+impl Default for Watched {
+    fn default() -> Self {
+        Self {
+            next: 0,
+            out: [None; Self::OUT_MAX],
+        }
+    }
+}
+
+impl Watched {
+    /// More than a second of them while a peer's train runs; an older one is lost.
+    const OUT_MAX: usize = 64;
+
+    fn send(&mut self, now: Time) -> u32 {
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.out[number as usize % Self::OUT_MAX] = Some((number, now));
+        number
+    }
+
+    fn take(&mut self, number: u32, sent: Time) -> bool {
+        let slot = &mut self.out[number as usize % Self::OUT_MAX];
+        let is_out = *slot == Some((number, sent));
+        if is_out {
+            *slot = None;
+        }
+        is_out
+    }
+}
 
 impl Node {
     pub(super) fn handle_link_up(
@@ -126,6 +168,10 @@ impl Node {
             .map(|(market, state)| (*market, state.rules))
             .collect();
         if restarted {
+            // Its clock was anchored anew.
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.clock = PeerClock::default();
+            }
             self.rights.drop_where(|right| right.granter == id);
             let drawn = self.granted.close_where(|envelope| envelope.drawer == id);
             drop(drawn);
@@ -181,22 +227,8 @@ impl Node {
             return;
         }
         match message {
-            Message::Probe { sent } => {
-                let reply = Message::ProbeReply {
-                    sent,
-                    held: Span::ZERO,
-                };
-                let bytes = out.write(|arena| reply.encode(arena));
-                out.push(Output::LinkDatagram { link, bytes });
-            }
-            Message::ProbeReply { sent, held } => {
-                let rtt = now.since(sent).less(held);
-                if let Some(peer) = self.peers.get_mut(&id).filter(|_| sent <= now) {
-                    peer.rtt.record_us(rtt.as_micros());
-                    peer.last_rtt = Some(rtt);
-                }
-                self.links.handle_rtt(id, rtt, now);
-            }
+            Message::Probe(probe) => self.handle_probe(id, link, probe, now, out),
+            Message::ProbeReply(probe) => self.handle_probe_reply(id, &probe, now, out),
             // Everything else must arrive and comes on the stream.
             Message::Quote(_)
             | Message::Market { .. }
@@ -214,8 +246,57 @@ impl Node {
             | Message::Release { .. }
             | Message::Seal { .. }
             | Message::Lapse { .. }
-            | Message::Withdraw { .. } => (),
+            | Message::Withdraw { .. }
+            | Message::Talk(_) => (),
         }
+    }
+
+    /// Answers within the step, so both of this node's moments are the step's.
+    fn handle_probe(
+        &mut self,
+        from: NodeId,
+        link: LinkNo,
+        probe: Probe,
+        now: Time,
+        out: &mut Outbox,
+    ) {
+        if !self.trains.responder.take(from, probe.train, now) {
+            return;
+        }
+        let reply = Message::ProbeReply(Probe {
+            received: now,
+            replied: now,
+            ..probe
+        });
+        let bytes = out.write(|arena| reply.encode(arena));
+        out.push(Output::LinkDatagram { link, bytes });
+    }
+
+    /// Only an answer to a probe that is out says anything: of time, or of the peer's clock.
+    fn handle_probe_reply(&mut self, from: NodeId, probe: &Probe, now: Time, out: &mut Outbox) {
+        let exchange = Exchange {
+            sent: probe.sent,
+            received: probe.received,
+            replied: probe.replied,
+            heard: now,
+        };
+        let heard = match probe.train {
+            0 => {
+                let peer = self.peers.get_mut(&from);
+                let is_out = peer.is_some_and(|peer| peer.watched.take(probe.number, probe.sent));
+                exchange.rtt().filter(|_| is_out)
+            }
+            _ => self.handle_train_reply(from, probe, &exchange, now, out),
+        };
+        let (Some(rtt), Some(peer)) = (heard, self.peers.get_mut(&from)) else {
+            *self.totals.messages.entry("stray_reply").or_default() += 1;
+            return;
+        };
+        peer.rtt.record_us(rtt.as_micros());
+        peer.rtt_min = Some(peer.rtt_min.map_or(rtt, |least| least.min(rtt)));
+        peer.last_rtt = Some(rtt);
+        peer.clock.hear(&exchange);
+        self.links.handle_rtt(from, rtt, now);
     }
 
     fn handle_message(&mut self, from: NodeId, message: Message, now: Time, out: &mut Outbox) {
@@ -224,6 +305,9 @@ impl Node {
             .peers
             .get(&from)
             .is_some_and(|peer| peer.peer.owner == self.me.owner);
+        if self.settings.responds_only && !matches!(message, Message::Talk(_)) {
+            return self.decline(from, &message, now, out);
+        }
         match message {
             Message::Market { market, rules } => self.handle_market(from, market, rules),
             Message::Grant { grant, ttl } if is_own => {
@@ -276,7 +360,18 @@ impl Node {
             | Message::Seal { .. }
             | Message::Lapse { .. }
             | Message::Withdraw { .. } => self.handle_deal(from, message, now, out),
-            Message::Quote(_) | Message::Probe { .. } | Message::ProbeReply { .. } => (),
+            Message::Talk(talk) => self.handle_talk(from, talk, now, out),
+            Message::Quote(_) | Message::Probe(_) | Message::ProbeReply(_) => (),
+        }
+    }
+
+    /// A node that only answers probes says no to offers, so that nobody waits for it, and hears
+    /// nothing else.
+    fn decline(&mut self, from: NodeId, message: &Message, now: Time, out: &mut Outbox) {
+        *self.totals.messages.entry("declined").or_default() += 1;
+        if let Message::Ask { ask, .. } = message {
+            let (offer, why) = (ask.offer, NoAnswer::NoRule);
+            self.send(from, &Message::NoMatch { offer, why }, now, out);
         }
     }
 
@@ -395,14 +490,29 @@ impl Node {
             .map(|at| Deadline { at, why: "probe" })
     }
 
+    /// Lets the link be watched from now on, however long it was to be.
+    pub(super) fn watch_now(&mut self, peer: NodeId, now: Time) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.probe_at = now;
+        }
+    }
+
     pub(super) fn tend_links(&mut self, now: Time, out: &mut Outbox) {
         for peer in self.peers.values_mut() {
             if let Some(link) = peer.link_no
                 && peer.link.is_ready()
                 && peer.probe_at <= now
             {
-                peer.probe_at = now + PROBE_EVERY;
-                let bytes = out.write(|arena| Message::Probe { sent: now }.encode(arena));
+                let is_probed = self.trains.responder.is_probed_by(peer.peer.id, now);
+                peer.probe_at = now + if is_probed { WATCH_EVERY } else { PROBE_EVERY };
+                let probe = Message::Probe(Probe {
+                    train: 0,
+                    number: peer.watched.send(now),
+                    sent: now,
+                    received: Time::ZERO,
+                    replied: Time::ZERO,
+                });
+                let bytes = out.write(|arena| probe.encode(arena));
                 out.push(Output::LinkDatagram { link, bytes });
             }
         }
@@ -419,6 +529,7 @@ impl Node {
         }
         self.links.remove(id);
         self.peers.remove(&id);
+        self.trains.responder.forget(id);
         self.books.retain(|state| state.holder != Some(id));
         self.rights.drop_where(|right| right.granter == id);
         drop(self.granted.close_where(|envelope| envelope.drawer == id));

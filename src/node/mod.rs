@@ -13,11 +13,13 @@
 //! deals    matches: scatter, answer, gather, accept
 //! offers   own offers: what is left over, what can be pledged
 //! mesh     links, messages, round trips
+//! trains   probes, own and peers'; surveys: of a whole mesh
 //! boot     what an earlier run left behind
 //! owner    commands and answers
 //! views    the node's state as reports; watch: spreads and why nothing is fired
 //! ```
 
+mod attestations;
 mod books;
 mod boot;
 mod clients;
@@ -33,6 +35,8 @@ mod offers;
 pub mod output;
 mod owner;
 pub mod report;
+mod surveys;
+mod trains;
 mod views;
 mod watch;
 
@@ -46,6 +50,7 @@ use crate::execution::paper::Paper;
 use crate::execution::plan::Plans;
 use crate::journal::owed::{Accounted, Owed};
 use crate::journal::record::Record;
+use crate::latency::clock::PeerClock;
 use crate::membership::Peer;
 use crate::membership::links::Links;
 use crate::model::currency::Currency;
@@ -127,6 +132,7 @@ pub struct Node {
     cooldowns: BTreeMap<(Currency, Currency), Time>,
 
     transfers: VecDeque<(Time, desk::Moving)>,
+    trains: trains::Trains,
     renew_at: Time,
     needs_renewal: bool,
     /// A plan has closed: what it left over is looked at again, though no book has changed.
@@ -143,7 +149,10 @@ struct PeerState {
     /// The connection in use, once there is one.
     link_no: Option<LinkNo>,
     rtt: Latency,
+    rtt_min: Option<Span>,
     last_rtt: Option<Span>,
+    clock: PeerClock,
+    watched: mesh::Watched,
     probe_at: Time,
     markets: Vec<(Market, Rules)>,
     /// It has sent as many orders as it may; no leg is asked of it before then.
@@ -158,6 +167,7 @@ struct VenueState {
     client: Option<Box<dyn OrderClient>>,
     card: Card,
     turn: clients::Turn,
+    times: clients::OrderTimes,
     /// `Host` of requests.
     host: String,
     is_up: bool,
@@ -319,6 +329,7 @@ impl Node {
             holds: Holds::new(settings.offer.rails.clone()),
             cooldowns: BTreeMap::new(),
             transfers: VecDeque::new(),
+            trains: trains::Trains::default(),
             renew_at: now,
             needs_renewal: true,
             needs_detection: false,
@@ -364,6 +375,8 @@ impl Node {
     /// Takes one event and leaves in `out` what the world is asked for.
     pub fn handle(&mut self, input: Input<'_>, now: Time, out: &mut Outbox) {
         *self.totals.inputs.entry(input.name()).or_default() += 1;
+        let fired = self.totals.legs_fired;
+        let mut paced = None;
         match input {
             Input::FeedUp { venue } => self.handle_feed_up(venue, now, out),
             Input::FeedDown { venue } => self.handle_feed_down(venue, now, out),
@@ -386,9 +399,19 @@ impl Node {
             Input::Committed { commit } => self.handle_committed(commit, now, out),
             Input::StoreFailed { why } => self.handle_store_failed(why, now, out),
             Input::Command { number, command } => self.handle_command(number, command, now, out),
+            Input::CommandGone { number } => self.handle_command_gone(number),
+            Input::Paced { train } => paced = Some(train),
+            Input::PaceOver { train, late } => self.handle_pace_over(train, late),
+            Input::ProbeRefused { train, number } => self.handle_probe_refused(train, number),
+            Input::PathCounted { train, count } => self.handle_path_counted(train, count, out),
+            Input::Worked { work, key, bytes } => self.handle_worked(work, key, bytes, now, out),
             Input::Deadline => self.handle_deadline(now, out),
         }
         self.settle(now, out);
+        if let Some(train) = paced {
+            let has_fired = self.totals.legs_fired > fired;
+            self.send_probes(train, has_fired, now, out);
+        }
     }
 
     /// Returns when to call `handle(Input::Deadline)`, and why.
@@ -408,6 +431,7 @@ impl Node {
             self.holds.deadline(),
             self.feeds_deadline(),
             self.mesh_deadline(),
+            self.trains_deadline(),
         ] {
             next = Deadline::earlier(next, other);
         }
@@ -510,7 +534,10 @@ impl Node {
                 link,
                 link_no: None,
                 rtt: Latency::default(),
+                rtt_min: None,
                 last_rtt: None,
+                clock: PeerClock::default(),
+                watched: mesh::Watched::default(),
                 probe_at: now,
                 markets: Vec::new(),
                 throttled_until: Time::ZERO,
@@ -542,6 +569,7 @@ impl Node {
         self.say_all(sayings, now, out);
         self.tend_feeds(now, out);
         self.tend_links(now, out);
+        self.tend_trains(now, out);
         if self.renew_at <= now {
             self.renew_at = now + RENEW_EVERY;
             self.needs_renewal = true;

@@ -4,6 +4,7 @@ use crate::model::currency::Currency;
 use crate::model::ids::{CommandNo, CommitNo, LinkNo, NodeId, RequestNo};
 use crate::model::instrument::{Location, VenueId};
 use crate::model::number::Quantity;
+use crate::model::time::{Span, Time};
 use crate::venue::Asked;
 
 /// One wish of the node. Bytes lie in the [`Outbox`] that holds it.
@@ -46,8 +47,38 @@ pub enum Output {
         to: Location,
         amount: Quantity,
     },
+    /// Call with `Input::Paced` at `first` and at each `interval` after it, `slots` moments in all,
+    /// as exactly as this machine can; moments that were missed may come as one.
+    Pace {
+        train: u32,
+        first: Time,
+        interval: Span,
+        slots: u32,
+    },
+    /// Call for this train no more, and tell how late its moments came.
+    PaceOver { train: u32 },
+    /// Send a datagram, unless the link has anything else to do; then say so.
+    Probe {
+        link: LinkNo,
+        train: u32,
+        number: u32,
+        bytes: Bytes,
+    },
+    /// Tell what the transport has counted on a link.
+    CountPath { link: LinkNo, train: u32 },
+    /// Do what takes too long for a step, beside the core.
+    Work { work: u64, job: Job, bytes: Bytes },
     /// Tell the owner.
     Notice { severity: Severity, bytes: Bytes },
+}
+
+/// What is done beside the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Sign these bytes with the node's key.
+    Sign,
+    /// Make a signed report, as JSON, of the trains in these lines; nothing where that fails.
+    Report,
 }
 
 /// How much a notice matters.

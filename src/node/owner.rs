@@ -1,4 +1,4 @@
-//! Commands of the owner: each gets exactly one answer of one line.
+//! Commands of the owner: each gets exactly one answer, of one line but where something is measured.
 
 use serde::Serialize;
 
@@ -33,7 +33,7 @@ impl Node {
             Command::Watch => answer(number, &self.watch(now), out),
             Command::OfferList => answer(number, &self.offers(), out),
             Command::OfferQuote(line) => answer(number, &self.quote_offer(&line, now), out),
-            Command::PeerList => answer(number, &self.peer_list(), out),
+            Command::PeerList => answer(number, &self.peer_list(now), out),
             Command::OfferExplain(id) => match self.explain(id) {
                 Some(explained) => answer(number, &explained, out),
                 None => answer(number, &unknown_offer(id), out),
@@ -69,6 +69,9 @@ impl Node {
                 let done = self.order_removal(id, now, out);
                 answer(number, &done, out);
             }
+            Command::Ping { .. } | Command::Survey { .. } => {
+                self.order_measurement(number, command, now, out);
+            }
             Command::Transferred {
                 currency,
                 from,
@@ -83,6 +86,26 @@ impl Node {
                 let note = format!("own offers may be paid by {methods}, until the next start");
                 answer(number, &Done::ok(note), out);
             }
+        }
+    }
+
+    /// Begins to measure; its answer ends with what is measured.
+    fn order_measurement(
+        &mut self,
+        number: CommandNo,
+        command: Command,
+        now: Time,
+        out: &mut Outbox,
+    ) {
+        let begun = if let Command::Ping { peer, shape, count } = command {
+            self.order_train(number, &peer, (shape, count), now, out)
+        } else if let Command::Survey { shape, count } = command {
+            self.order_survey(number, (shape, count), now, out)
+        } else {
+            Ok(())
+        };
+        if let Err(why) = begun {
+            answer(number, &Done::failed(why), out);
         }
     }
 

@@ -86,6 +86,22 @@ pub struct FeedStatus {
     pub by_tolerant: u64,
     /// By the reader of last resort, which also reads whatever is no book.
     pub by_slow: u64,
+    /// From an order to its acknowledgement, from a cancel to its own, from an order to its first
+    /// fill. Without live orders there are none.
+    #[serde(default)]
+    pub order_ack: Took,
+    #[serde(default)]
+    pub cancel_ack: Took,
+    #[serde(default)]
+    pub first_fill: Took,
+}
+
+/// How long something took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Took {
+    pub count: u64,
+    pub p50_us: Option<u64>,
+    pub p99_us: Option<u64>,
 }
 
 /// Whether a book may be traded on, and if not, why.
@@ -111,6 +127,11 @@ pub struct PeerStatus {
     pub linked: bool,
     pub rtt_us_p50: Option<u64>,
     pub rtt_us_p99: Option<u64>,
+    /// How far its clock is ahead of this node's, true within plus or minus the bound.
+    #[serde(default)]
+    pub clock_ahead_us: Option<i64>,
+    #[serde(default)]
+    pub clock_bound_us: Option<u64>,
     pub trust: u8,
 }
 

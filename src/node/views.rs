@@ -14,13 +14,14 @@ use crate::model::offer::{Ask, Line, Part};
 use crate::model::time::{Span, Time};
 use crate::node::report::{
     Balance, Balances, BookState, Candidate, Counts, Explain, FeedStatus, Leg, Legs, Limit, Limits,
-    Match, Offer, Offers, PeerStatus, Peers, Quote, QuoteAnswer, SCHEMA, Status, VenueStatus,
+    Match, Offer, Offers, PeerStatus, Peers, Quote, QuoteAnswer, SCHEMA, Status, Took, VenueStatus,
 };
 use crate::node::{Node, PeerState, Phase, VenueState};
 use crate::offer::gather::Answered;
 use crate::offer::origin::{OriginState, OwnOffer};
 use crate::risk::Switch;
 use crate::risk::envelope::EnvelopeState;
+use crate::telemetry::latency::Latency;
 
 impl Node {
     pub(super) fn status(&self, now: Time) -> Status {
@@ -48,7 +49,7 @@ impl Node {
             peers: self
                 .peers
                 .values()
-                .map(|peer| self.peer_status(peer))
+                .map(|peer| self.peer_status(peer, now))
                 .collect(),
             running: self.is_running(),
             counts: self.counts(),
@@ -133,8 +134,9 @@ impl Node {
         })
     }
 
-    fn peer_status(&self, state: &PeerState) -> PeerStatus {
+    fn peer_status(&self, state: &PeerState, now: Time) -> PeerStatus {
         let micros = |per_mille| state.rtt.quantile_us(per_mille);
+        let clock = state.clock.offset(now);
         PeerStatus {
             id: state.peer.id.to_string(),
             name: state.peer.name.clone(),
@@ -142,17 +144,20 @@ impl Node {
             linked: state.link.is_ready(),
             rtt_us_p50: micros(500),
             rtt_us_p99: micros(990),
+            clock_ahead_us: clock.map(|clock| clock.ahead_ns / 1_000),
+            // Rounded up, with what rounding the offset may have lost.
+            clock_bound_us: clock.map(|clock| clock.bound.as_micros() + 2),
             trust: state.peer.trust,
         }
     }
 
-    pub(super) fn peer_list(&self) -> Peers {
+    pub(super) fn peer_list(&self, now: Time) -> Peers {
         Peers {
             schema: SCHEMA,
             peers: self
                 .peers
                 .values()
-                .map(|peer| self.peer_status(peer))
+                .map(|peer| self.peer_status(peer, now))
                 .collect(),
         }
     }
@@ -354,5 +359,16 @@ fn feed_status((id, venue): (&VenueId, &VenueState)) -> FeedStatus {
         by_template: read.template,
         by_tolerant: read.tolerant,
         by_slow: read.slow,
+        order_ack: took(&venue.times.ack),
+        cancel_ack: took(&venue.times.cancel),
+        first_fill: took(&venue.times.fill),
+    }
+}
+
+fn took(times: &Latency) -> Took {
+    Took {
+        count: times.count(),
+        p50_us: times.quantile_us(500),
+        p99_us: times.quantile_us(990),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -18,15 +19,17 @@ use crate::model::codec::CodecError;
 use crate::model::ids::NodeId;
 use crate::model::instrument::VenueId;
 use crate::model::random::Random;
+use crate::model::time::Span;
 use crate::node::output::Outbox;
 use crate::node::{Me, Node};
 use crate::shell::clock::Clock;
 use crate::shell::control::{ControlError, ControlHandle};
-use crate::shell::driver::{Driver, Hands};
+use crate::shell::driver::{Driver, Hands, Jobs};
 use crate::shell::feed::{self, FeedSettings, Stream};
 use crate::shell::identity::{Identity, IdentityError};
 use crate::shell::mesh::{Mesh, Profile};
 use crate::shell::orders::{self, OrdersError, OrdersSettings};
+use crate::shell::pacer::Pacer;
 use crate::shell::peers::{PeerList, PeerListError};
 use crate::shell::private_file::{self, PrivateFileError};
 use crate::shell::quic::QuicError;
@@ -44,6 +47,16 @@ pub struct Start {
     pub crash: Option<CrashPoint>,
     /// The node's only source of randomness.
     pub seed: u64,
+    pub rehearsal: Rehearsal,
+}
+
+/// Faults of the machine that are rehearsed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// The clock is wrong by this.
+    pub clock_ahead: Span,
+    /// The pacing thread wakes late by this.
+    pub timer_late: Span,
 }
 
 /// Why a node does not run.
@@ -103,6 +116,9 @@ pub enum StartError {
     Control(#[from] ControlError),
 }
 
+/// The configuration in a home.
+pub const CONFIG_FILE: &str = "node.toml";
+
 type Clients = BTreeMap<VenueId, Box<dyn OrderClient>>;
 
 /// Starts a node as tasks of the current `LocalSet`.
@@ -115,9 +131,10 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
         config,
         crash,
         seed,
+        rehearsal,
     } = start;
-    let clock = Clock::start();
-    let identity = Identity::open(&home)?;
+    let clock = Clock::start().ahead_by(rehearsal.clock_ahead);
+    let identity = Arc::new(Identity::open(&home)?);
     let peers: Vec<Peer> = PeerList::open(&home, identity.node_id())?
         .list()
         .cloned()
@@ -149,12 +166,15 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
         &peers,
         sink,
     )?;
+    let (works, jobs) = Jobs::new(identity, home.join(CONFIG_FILE));
     let mut hands = Hands {
         mesh,
         feeds: BTreeMap::new(),
         orders: BTreeMap::new(),
         control,
         store,
+        pacer: Pacer::new(clock, rehearsal.timer_late),
+        works,
     };
     for venue in &config.venues {
         let sink = Rc::clone(&driver) as Rc<dyn VenueSink>;
@@ -178,7 +198,7 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
         };
         hands.feeds.insert(venue.id, feed::start(settings, sink));
     }
-    driver.start(hands);
+    driver.start(hands, jobs);
     Ok(driver)
 }
 
@@ -195,7 +215,7 @@ fn profile_of(transport: Transport) -> Profile {
     }
 }
 
-fn certificates(home: &Path, venue: &Venue) -> Result<Option<Vec<u8>>, StartError> {
+pub(super) fn certificates(home: &Path, venue: &Venue) -> Result<Option<Vec<u8>>, StartError> {
     let Some(file) = &venue.ca_file else {
         return Ok(None);
     };
@@ -205,7 +225,7 @@ fn certificates(home: &Path, venue: &Venue) -> Result<Option<Vec<u8>>, StartErro
         .map_err(|source| StartError::Certificates { path, source })
 }
 
-fn trust_of(home: &Path, venue: &Venue) -> Result<Trust, StartError> {
+pub(super) fn trust_of(home: &Path, venue: &Venue) -> Result<Trust, StartError> {
     let is_tls = venue.ws.as_ref().is_some_and(|url| url.starts_with("wss:"));
     if !is_tls {
         return Ok(Trust::NONE);
@@ -217,7 +237,7 @@ fn trust_of(home: &Path, venue: &Venue) -> Result<Trust, StartError> {
     })
 }
 
-fn stream_of(venue: &Venue) -> Stream {
+pub(super) fn stream_of(venue: &Venue) -> Stream {
     match (&venue.ws, venue.framing()) {
         (None, _) | (_, Framing::Polled) => Stream::Polled,
         (Some(url), Framing::Plain) => Stream::Plain(url.clone()),

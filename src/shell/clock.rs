@@ -27,6 +27,13 @@ impl Clock {
         }
     }
 
+    /// Sets the clock wrong by a span ahead, for rehearsals.
+    #[must_use]
+    pub fn ahead_by(self, span: Span) -> Self {
+        let utc = self.utc + span;
+        Self { utc, ..self }
+    }
+
     pub fn now(&self) -> Time {
         self.utc + span_of(self.started.elapsed())
     }

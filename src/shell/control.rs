@@ -30,7 +30,7 @@ use crate::model::ids::CommandNo;
 use crate::node::command::CommandError;
 use crate::node::input::Command;
 use crate::node::report::{Refusal, SCHEMA};
-pub use crate::shell::control::client::{AskError, ask};
+pub use crate::shell::control::client::{AskError, ask, ask_each};
 
 /// Bytes in the longest request line, its newline included.
 pub const REQUEST_BYTES_MAX: u64 = 64 * 1024;
@@ -49,6 +49,9 @@ const SOCKET: &str = "control.sock";
 /// What the socket tells the driver. The call returns at once; the answer may begin meanwhile.
 pub trait ControlSink {
     fn command(&self, number: CommandNo, command: Command);
+
+    /// Whoever gave this command listens no more, though its answer has not ended.
+    fn gone(&self, _number: CommandNo) {}
 }
 
 /// Why the socket cannot be opened.
@@ -223,14 +226,26 @@ impl Server {
         let (queue, mut lines) = mpsc::channel(ANSWER_LINES_MAX);
         self.answers.borrow_mut().insert(number, queue);
         self.sink.command(number, command);
+        if !self.carry(&mut lines, write).await {
+            self.sink.gone(number);
+        }
+        self.answers.borrow_mut().remove(&number);
+    }
+
+    /// Carries an answer to its client; false where it ended early.
+    async fn carry(
+        &self,
+        lines: &mut mpsc::Receiver<AnswerLine>,
+        write: &mut OwnedWriteHalf,
+    ) -> bool {
         loop {
             let (mut line, last) = match timeout(ANSWER_WITHIN, lines.recv()).await {
                 Ok(Some(AnswerLine::More(line))) => (line, false),
                 Ok(Some(AnswerLine::Last(line))) => (line, true),
-                Ok(None) => break,
+                Ok(None) => return false,
                 Err(_) => {
                     send(write, &refusal("the node did not answer in time")).await;
-                    break;
+                    return false;
                 }
             };
             if !line.is_empty() {
@@ -239,11 +254,13 @@ impl Server {
             if last {
                 line.push(b'\n');
             }
-            if !send(write, &line).await || last {
-                break;
+            if !send(write, &line).await {
+                return false;
+            }
+            if last {
+                return true;
             }
         }
-        self.answers.borrow_mut().remove(&number);
     }
 }
 

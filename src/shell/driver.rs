@@ -8,16 +8,19 @@
 //! What fails while a step is drained (an order that could not leave, a store that takes no more)
 //! becomes the next input; that backlog is bounded.
 
+mod trains;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{spawn_local, yield_now};
 use tokio::time::sleep;
 
+use crate::latency::train::{PathCount, Spread};
 use crate::membership::Direction;
 use crate::model::ids::{CommandNo, LinkNo, NodeId, RequestNo};
 use crate::model::instrument::VenueId;
@@ -27,14 +30,17 @@ use crate::node::input::{Command, Input, Outcome};
 use crate::node::output::{Outbox, Output, Severity};
 use crate::shell::clock::Clock;
 use crate::shell::control::{ControlHandle, ControlSink};
+pub(super) use crate::shell::driver::trains::Jobs;
+use crate::shell::driver::trains::Work;
 use crate::shell::feed::FeedHandle;
 use crate::shell::mesh::Mesh;
 use crate::shell::orders::OrdersHandle;
+use crate::shell::pacer::Pacer;
 use crate::shell::store::{Progress, Store};
 use crate::shell::{MeshSink, VenueSink};
 use crate::venue::Asked;
 
-/// Failed sends of one step and of what follows from them. Full: the store counts as failed, for
+/// Next sends of one step and of what follows from them. Full: the store counts as failed, for
 /// a node that fires into nothing this often must not go on.
 const BACKLOG_MAX: usize = 1_024;
 /// Where the node asks for a deadline that has passed again and again, it is called this often.
@@ -55,7 +61,7 @@ pub struct Driver {
 struct Core {
     node: Node,
     outbox: Outbox,
-    backlog: VecDeque<Failed>,
+    backlog: VecDeque<Next>,
 }
 
 /// What the node's outputs are done with.
@@ -65,12 +71,19 @@ pub(super) struct Hands {
     pub(super) orders: BTreeMap<VenueId, OrdersHandle>,
     pub(super) control: ControlHandle,
     pub(super) store: Store,
+    pub(super) pacer: Pacer,
+    pub(super) works: mpsc::Sender<Work>,
 }
 
-/// Something that was asked for and could not be done.
-enum Failed {
+/// What follows at once from something that was asked for.
+enum Next {
+    /// It could not be done.
     Request(VenueId, RequestNo, Asked),
     Store(String),
+    ProbeRefused(u32, u32),
+    /// It was a question.
+    PaceOver(u32, Spread),
+    PathCounted(u32, PathCount),
 }
 
 impl Driver {
@@ -99,8 +112,9 @@ impl Driver {
     }
 
     /// Gives the driver its hands, does what the new node asks for, and starts timer and store.
-    pub(super) fn start(self: &Rc<Self>, hands: Hands) {
+    pub(super) fn start(self: &Rc<Self>, hands: Hands, works: Jobs) {
         let progress = hands.store.progress();
+        let waiting = hands.pacer.waiting();
         self.hands.replace(Some(hands));
         {
             let mut core = self.core.borrow_mut();
@@ -109,6 +123,8 @@ impl Driver {
         self.step(Input::Deadline);
         spawn_local(Rc::clone(self).keep_time());
         spawn_local(Rc::clone(self).follow_store(progress));
+        spawn_local(Rc::clone(self).follow_pacer(waiting));
+        spawn_local(Rc::clone(self).follow_works(works));
     }
 
     /// Lets `look` read the node between two steps.
@@ -134,6 +150,7 @@ impl Driver {
         let Some(hands) = self.hands.take() else {
             return;
         };
+        drop(hands.works);
         drop(hands.feeds);
         drop(hands.orders);
         drop(hands.control);
@@ -186,7 +203,7 @@ impl Driver {
         core.outbox.clear();
     }
 
-    fn act(&self, hands: &Hands, output: Output, outbox: &Outbox, backlog: &mut VecDeque<Failed>) {
+    fn act(&self, hands: &Hands, output: Output, outbox: &Outbox, backlog: &mut VecDeque<Next>) {
         match output {
             Output::Dial { peer } => hands.mesh.dial(peer),
             Output::CloseLink { link } => hands.mesh.close(link),
@@ -222,12 +239,12 @@ impl Driver {
                 let handle = hands.orders.get(&venue);
                 let sent = handle.map(|handle| handle.send(request, asked, bytes));
                 if !matches!(sent, Some(Ok(()))) {
-                    backlog.push_back(Failed::Request(venue, request, asked));
+                    backlog.push_back(Next::Request(venue, request, asked));
                 }
             }
             Output::Journal { commit, bytes } => {
                 if let Err(error) = hands.store.append(commit, outbox.read(bytes)) {
-                    backlog.push_back(Failed::Store(error.to_string()));
+                    backlog.push_back(Next::Store(error.to_string()));
                 }
             }
             Output::Answer {
@@ -246,6 +263,11 @@ impl Driver {
             }
             // A paper account is moved in the node's own books.
             Output::Transfer { .. } => (),
+            Output::Pace { .. }
+            | Output::PaceOver { .. }
+            | Output::Probe { .. }
+            | Output::CountPath { .. }
+            | Output::Work { .. } => self.act_on_trains(hands, output, outbox, backlog),
             Output::Notice { severity, bytes } => {
                 self.tell(severity, &String::from_utf8_lossy(outbox.read(bytes)));
             }
@@ -319,7 +341,7 @@ impl Core {
     }
 }
 
-impl Failed {
+impl Next {
     fn input(&self) -> Input<'_> {
         match self {
             Self::Request(venue, request, asked) => Input::VenueReply {
@@ -329,6 +351,18 @@ impl Failed {
                 outcome: Outcome::NotSent,
             },
             Self::Store(why) => Input::StoreFailed { why },
+            Self::ProbeRefused(train, number) => Input::ProbeRefused {
+                train: *train,
+                number: *number,
+            },
+            Self::PaceOver(train, late) => Input::PaceOver {
+                train: *train,
+                late: *late,
+            },
+            Self::PathCounted(train, count) => Input::PathCounted {
+                train: *train,
+                count: *count,
+            },
         }
     }
 }
@@ -384,6 +418,10 @@ impl VenueSink for Driver {
 }
 
 impl ControlSink for Driver {
+    fn gone(&self, number: CommandNo) {
+        self.step(Input::CommandGone { number });
+    }
+
     /// A change of the peer list reaches the mesh before the node dials, and after it hung up.
     fn command(&self, number: CommandNo, command: Command) {
         let mut removed = None;

@@ -136,6 +136,11 @@ impl Identity {
         Card::issue(&draft, |message| self.sign(message)).map(|card| card.print())
     }
 
+    /// Returns the node's public key.
+    pub fn node_key(&self) -> [u8; 32] {
+        public(&self.node)
+    }
+
     pub fn pin(&self) -> Pin {
         pin_of(&public(&self.node))
     }

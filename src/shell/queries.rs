@@ -13,7 +13,7 @@ use crate::model::instrument::VenueId;
 use crate::node::input::Outcome;
 use crate::shell::VenueSink;
 use crate::venue::Asked;
-use crate::venue::http::{BODY_BYTES_MAX, parse_request};
+use crate::venue::http::{BODY_BYTES_MAX, USER_AGENT, parse_request};
 
 /// A question as its dialect wrote it.
 #[derive(Debug)]
@@ -139,9 +139,27 @@ fn client(ca_pem: Option<&[u8]>) -> Result<reqwest::Client, reqwest::Error> {
 /// Fetches one small document.
 pub(super) async fn get(url: &str) -> Result<Vec<u8>, reqwest::Error> {
     const DOCUMENT_BYTES_MAX: usize = 4_096;
-    let mut response = client(None)?.get(url).send().await?.error_for_status()?;
+    get_at_most(url, None, DOCUMENT_BYTES_MAX).await
+}
+
+/// Fetches a document of the public; it ends where it gets longer than what is read of a reply.
+pub(super) async fn get_document(
+    url: &str,
+    ca_pem: Option<&[u8]>,
+) -> Result<Vec<u8>, reqwest::Error> {
+    get_at_most(url, ca_pem, BODY_BYTES_MAX).await
+}
+
+async fn get_at_most(
+    url: &str,
+    ca_pem: Option<&[u8]>,
+    bytes_max: usize,
+) -> Result<Vec<u8>, reqwest::Error> {
+    let request = client(ca_pem)?.get(url);
+    let request = request.header(reqwest::header::USER_AGENT, USER_AGENT);
+    let mut response = request.send().await?.error_for_status()?;
     let mut body = Vec::new();
-    while body.len() < DOCUMENT_BYTES_MAX
+    while body.len() < bytes_max
         && let Some(chunk) = response.chunk().await?
     {
         body.extend_from_slice(&chunk);

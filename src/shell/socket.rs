@@ -1,6 +1,7 @@
 //! The socket of a feed: TCP, TLS where the address says so, and the WebSocket handshake.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http_body_util::Empty;
@@ -17,7 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::task::spawn_local;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -82,6 +83,15 @@ impl Trust {
     }
 }
 
+/// What a connection has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    Resolved,
+    Connected,
+    Tls,
+    Upgraded,
+}
+
 /// Connects to `ws://` or `wss://`; returns the socket and what was read behind the handshake.
 ///
 /// # Errors
@@ -89,6 +99,18 @@ impl Trust {
 pub(super) async fn open(
     url: &str,
     trust: &Trust,
+) -> Result<(Box<dyn Socket>, Bytes), SocketError> {
+    open_telling(url, trust, &mut |_| ()).await
+}
+
+/// As [`open`]; tells what it has passed, as it does.
+///
+/// # Errors
+/// What kept the WebSocket from being opened.
+pub(super) async fn open_telling(
+    url: &str,
+    trust: &Trust,
+    passed: &mut dyn FnMut(Passed),
 ) -> Result<(Box<dyn Socket>, Bytes), SocketError> {
     let address = || SocketError::Address(url.to_owned());
     let uri: Uri = url.parse().map_err(|_| address())?;
@@ -99,15 +121,25 @@ pub(super) async fn open(
         Some("wss") => (true, 443),
         Some(_) | None => return Err(address()),
     };
-    let stream = TcpStream::connect((bare, uri.port_u16().unwrap_or(port))).await?;
+    let port = uri.port_u16().unwrap_or(port);
+    let addresses: Vec<SocketAddr> = lookup_host((bare, port)).await?.collect();
+    passed(Passed::Resolved);
+    let stream = TcpStream::connect(&addresses[..]).await?;
     stream.set_nodelay(true)?;
+    passed(Passed::Connected);
     if !is_tls {
-        return shake_hands(stream, &uri).await;
+        let opened = shake_hands(stream, &uri).await?;
+        passed(Passed::Upgraded);
+        return Ok(opened);
     }
     let name = ServerName::try_from(bare.to_owned()).map_err(|_| address())?;
     let config = trust.0.as_ref().ok_or(SocketError::NoCertificate)?;
     let connector = TlsConnector::from(Arc::clone(config));
-    shake_hands(connector.connect(name, stream).await?, &uri).await
+    let stream = connector.connect(name, stream).await?;
+    passed(Passed::Tls);
+    let opened = shake_hands(stream, &uri).await?;
+    passed(Passed::Upgraded);
+    Ok(opened)
 }
 
 async fn shake_hands<T: Socket + 'static>(

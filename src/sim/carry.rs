@@ -5,12 +5,15 @@ use crate::model::currency::Currency;
 use crate::model::ids::{CommitNo, LinkNo, NodeId, RequestNo};
 use crate::model::instrument::{Location, VenueId};
 use crate::model::number::Quantity;
-use crate::model::time::Span;
+use crate::model::time::{Span, Time};
 use crate::node::output::{Bytes, Outbox, Output};
 use crate::sim::market::{WAY, credentials};
 use crate::sim::world::{Event, STORY_LINES_MAX, World};
 use crate::venue::Asked;
 use crate::wire::message::Message;
+
+/// How long a job beside the core takes.
+const WORK: Span = Span::micros(50);
 
 impl World {
     pub(super) fn carry_out(&mut self, host: usize, outbox: &Outbox) {
@@ -54,9 +57,37 @@ impl World {
                     to,
                     amount,
                 } => self.move_money(host, currency, from, to, amount),
-                Output::Answer { .. } | Output::Notice { .. } => (),
+                Output::Pace {
+                    train,
+                    first,
+                    interval,
+                    slots,
+                } => self.pace(host, train, first, (interval, slots)),
+                Output::Probe { link, bytes, .. } => {
+                    self.send_datagram(host, link, outbox.read(bytes));
+                }
+                Output::Work { work, .. } => {
+                    let life = self.hosts[host].life;
+                    self.schedule(WORK, Event::Worked { host, life, work });
+                }
+                Output::PaceOver { .. }
+                | Output::CountPath { .. }
+                | Output::Answer { .. }
+                | Output::Notice { .. } => (),
             }
         }
+    }
+
+    fn pace(&mut self, host: usize, train: u32, first: Time, (interval, left): (Span, u32)) {
+        let life = self.hosts[host].life;
+        let paced = Event::Paced {
+            host,
+            life,
+            train,
+            interval,
+            left,
+        };
+        self.schedule_at(first, paced);
     }
 
     /// Adds an output to the story.
@@ -89,6 +120,11 @@ impl World {
             | Output::LinkDatagram { .. }
             | Output::VenueFrame { .. }
             | Output::VenueReconnect { .. }
+            | Output::Pace { .. }
+            | Output::PaceOver { .. }
+            | Output::Probe { .. }
+            | Output::CountPath { .. }
+            | Output::Work { .. }
             | Output::Transfer { .. } => return,
         };
         self.tell_line(host, &text);
@@ -110,10 +146,15 @@ impl World {
             | Output::VenueRequest { bytes, .. }
             | Output::Journal { bytes, .. }
             | Output::Answer { bytes, .. }
+            | Output::Probe { bytes, .. }
+            | Output::Work { bytes, .. }
             | Output::Notice { bytes, .. } => Some(*bytes),
             Output::Dial { .. }
             | Output::CloseLink { .. }
             | Output::VenueReconnect { .. }
+            | Output::Pace { .. }
+            | Output::PaceOver { .. }
+            | Output::CountPath { .. }
             | Output::Transfer { .. } => None,
         };
         let mut fold = |byte: u8| {

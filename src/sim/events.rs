@@ -17,6 +17,7 @@ impl World {
                     self.step(host, Input::Deadline);
                 }
             }
+            Event::Paced { .. } | Event::Worked { .. } => self.happen_to_train(event),
             Event::Written { host, life } => self.handle_written(host, life),
             Event::Dialled { from, to, life } => self.handle_dialled(from, to, life),
             Event::Up {
@@ -61,11 +62,8 @@ impl World {
                     );
                 }
             }
-            Event::Restart { host } => {
-                if self.hosts[host].node.is_none() {
-                    self.start(host);
-                }
-            }
+            Event::Restart { host } if self.hosts[host].node.is_none() => self.start(host),
+            Event::Restart { .. } => (),
             Event::Fault(kind) => self.strike(kind),
             Event::OfferByHand => self.offer_by_hand(),
             Event::Calm => self.calm_down(),
@@ -77,6 +75,38 @@ impl World {
             | Event::Request { .. }
             | Event::Reply { .. }
             | Event::NotSent { .. } => self.happen_at_venue(event),
+        }
+    }
+
+    fn happen_to_train(&mut self, event: Event) {
+        if let Event::Paced {
+            host,
+            life,
+            train,
+            interval,
+            left,
+        } = event
+        {
+            if !self.is_alive(host, life) {
+                return;
+            }
+            self.step(host, Input::Paced { train });
+            if left > 1 {
+                let paced = Event::Paced {
+                    host,
+                    life,
+                    train,
+                    interval,
+                    left: left - 1,
+                };
+                self.schedule(interval, paced);
+            }
+        } else if let Event::Worked { host, life, work } = event
+            && self.is_alive(host, life)
+        {
+            // Nobody here checks a signature.
+            let (key, bytes) = ([0; 32], &[0; 64][..]);
+            self.step(host, Input::Worked { work, key, bytes });
         }
     }
 
@@ -154,6 +184,8 @@ impl World {
                 asked,
             } => self.handle_reply(venue, (host, life), request, asked, Outcome::NotSent),
             Event::Wake { .. }
+            | Event::Paced { .. }
+            | Event::Worked { .. }
             | Event::Written { .. }
             | Event::Dialled { .. }
             | Event::Up { .. }

@@ -232,6 +232,7 @@ pub fn config(index: usize, beside: &[&VenuePlan], random: &mut Random) -> Confi
         listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
         advertise: Vec::new(),
         transport: Transport::Shared,
+        location: None,
         store: "journal.sqlite".into(),
         trading: Trading::Live {
             capability: "live.toml".into(),
@@ -257,6 +258,7 @@ pub fn config(index: usize, beside: &[&VenuePlan], random: &mut Random) -> Confi
             transfers,
             acquire_for_offers: false,
         },
+        responds_only: false,
         offer: offer_settings(!beside.is_empty(), random),
     }
 }

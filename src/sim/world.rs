@@ -35,6 +35,18 @@ pub(super) struct Host {
 /// Something that happens.
 #[derive(Debug)]
 pub(super) enum Event {
+    Paced {
+        host: usize,
+        life: u32,
+        train: u32,
+        interval: Span,
+        left: u32,
+    },
+    Worked {
+        host: usize,
+        life: u32,
+        work: u64,
+    },
     Wake {
         host: usize,
         life: u32,

@@ -6,8 +6,9 @@ use crate::model::instrument::Market;
 use crate::model::market::{FeeIn, Level, Rules};
 use crate::model::number::Quantity;
 use crate::model::offer::{Ask, NoAnswer, Part};
-use crate::model::time::{Span, Time};
+use crate::model::time::Span;
 use crate::model::trade::{Draw, Grant, LegRefusal, LegReport};
+use crate::wire::talk::{Probe, Talk};
 
 /// Levels a side in one quote.
 pub const QUOTE_LEVELS_MAX: usize = 16;
@@ -24,10 +25,12 @@ pub enum Message {
     Market { market: Market, rules: Rules },
     /// The sender's book (datagram, latest wins).
     Quote(Quote),
-    /// A question for the round trip (datagram).
-    Probe { sent: Time },
-    /// Its answer (datagram); `held` is the time between receiving and answering.
-    ProbeReply { sent: Time, held: Span },
+    /// A question for the four moments of a round trip (datagram).
+    Probe(Probe),
+    /// Its answer (datagram).
+    ProbeReply(Probe),
+    /// About measuring.
+    Talk(Talk),
     /// The receiver may draw on this envelope for `ttl`.
     Grant { grant: Grant, ttl: Span },
     /// No more draws on this envelope.
@@ -113,8 +116,10 @@ impl Message {
         match self {
             Self::Market { .. } => (1, "market"),
             Self::Quote(_) => (QUOTE_ORDINAL, "quote"),
-            Self::Probe { .. } => (3, "probe"),
-            Self::ProbeReply { .. } => (4, "probe_reply"),
+            // 3 and 4 were the probes of version 1.
+            Self::Probe(_) => (20, "probe"),
+            Self::ProbeReply(_) => (21, "probe_reply"),
+            Self::Talk(talk) => talk.ordinal(),
             Self::Grant { .. } => (5, "grant"),
             Self::GrantOver { .. } => (6, "grant_over"),
             Self::Fire(_) => (7, "fire"),
@@ -146,11 +151,8 @@ impl Message {
                 let (bids, asks) = (bids.iter().copied(), asks.iter().copied());
                 head.write(bids, asks, &mut writer);
             }
-            Self::Probe { sent } => writer.u64(sent.0),
-            Self::ProbeReply { sent, held } => {
-                writer.u64(sent.0);
-                writer.span(*held);
-            }
+            Self::Probe(probe) | Self::ProbeReply(probe) => probe.write(&mut writer),
+            Self::Talk(talk) => talk.write(&mut writer),
             Self::Grant { grant, ttl } => {
                 writer.grant(grant);
                 writer.span(*ttl);
@@ -236,8 +238,9 @@ impl Message {
             Self::Withdraw { offer } => writer.raw(&offer.0),
             Self::Market { .. }
             | Self::Quote(_)
-            | Self::Probe { .. }
-            | Self::ProbeReply { .. }
+            | Self::Probe(_)
+            | Self::ProbeReply(_)
+            | Self::Talk(_)
             | Self::Grant { .. }
             | Self::GrantOver { .. }
             | Self::Fire(_)
@@ -259,13 +262,6 @@ impl Message {
                 rules: read_rules(&mut reader)?,
             },
             QUOTE_ORDINAL => Self::Quote(Quote::read(&mut reader)?),
-            3 => Self::Probe {
-                sent: Time(reader.u64("sent")?),
-            },
-            4 => Self::ProbeReply {
-                sent: Time(reader.u64("sent")?),
-                held: reader.span("held")?,
-            },
             5 => Self::Grant {
                 grant: reader.grant()?,
                 ttl: reader.span("ttl")?,
@@ -285,6 +281,11 @@ impl Message {
                 plan: PlanId(reader.u64("plan")?),
             },
             ordinal @ 11..=19 => Self::read_offer_message(ordinal, &mut reader)?,
+            20 => Self::Probe(Probe::read(&mut reader)?),
+            21 => Self::ProbeReply(Probe::read(&mut reader)?),
+            ordinal if Talk::ORDINALS.contains(&ordinal) => {
+                Self::Talk(Talk::read(ordinal, &mut reader)?)
+            }
             ordinal => return Err(CodecError::Ordinal(ordinal)),
         };
         reader.finish()?;

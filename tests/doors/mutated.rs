@@ -20,6 +20,7 @@ use expressnet::venue::registry::find;
 use expressnet::venue::{Asked, Credentials, Framing, Setup};
 use expressnet::wire::link::Link;
 use expressnet::wire::message::{Message, Quote, QuoteHead};
+use expressnet::wire::talk::{Probe, Talk, Verdict};
 
 /// Mutations of each sample.
 const ROUNDS: usize = 4_000;
@@ -234,7 +235,18 @@ fn messages() -> Vec<Vec<u8>> {
             bids: vec![level; 16],
             asks: vec![level; 3],
         }),
-        Message::Probe { sent: Time(5) },
+        Message::Probe(Probe {
+            train: 1,
+            number: 2,
+            sent: Time(5),
+            received: Time(0),
+            replied: Time(0),
+        }),
+        Message::Talk(Talk::TrainAnswer {
+            train: [1; 16],
+            verdict: Verdict::Ready,
+            location_udeg: Some((1, 2)),
+        }),
         Message::GrantOver {
             envelope: EnvelopeId(3),
         },

@@ -16,12 +16,13 @@ use expressnet::model::number::{Price, Quantity};
 use expressnet::model::time::{Span, Time};
 use expressnet::model::trade::{Draw, Filled, Grant, LegReport};
 use expressnet::node::input::{Command, Input, Outcome};
-use expressnet::node::output::{Outbox, Output};
+use expressnet::node::output::{Bytes, Outbox, Output};
 use expressnet::node::{Me, Node};
 use expressnet::sim::scenario::{PAIR, Topology, node_id, standard};
 use expressnet::venue::{Asked, Credentials, Framing, OrderClient, Setup, http, registry};
 use expressnet::wire::link::{Heard, Link};
 use expressnet::wire::message::{Message, Quote, QuoteHead};
+use expressnet::wire::talk::{self, Talk, Verdict};
 
 /// Stands around every call of `Node::handle`.
 pub(crate) trait Probe {
@@ -329,11 +330,16 @@ impl<P: Probe> Leader<P> {
                 Output::Dial { .. }
                 | Output::CloseLink { .. }
                 | Output::LinkDatagram { .. }
+                | Output::Probe { .. }
                 | Output::VenueFrame { .. }
                 | Output::VenueReconnect { .. }
                 | Output::Journal { .. }
                 | Output::Answer { .. }
                 | Output::Transfer { .. }
+                | Output::Pace { .. }
+                | Output::PaceOver { .. }
+                | Output::CountPath { .. }
+                | Output::Work { .. }
                 | Output::Notice { .. } => (),
             }
         }
@@ -368,21 +374,36 @@ impl<P: Probe> Leader<P> {
                     self.hear(&bytes);
                 }
                 Output::LinkDatagram { bytes, .. } => {
-                    if let Ok(Message::Probe { sent }) = Message::decode(self.out.read(bytes)) {
-                        let held = Span::ZERO;
-                        let mut bytes = Vec::new();
-                        Message::ProbeReply { sent, held }.encode(&mut bytes);
-                        self.due.push_back(Due::Datagram(bytes));
-                    }
+                    self.answer_probe(bytes);
                 }
+                Output::Probe { bytes, .. } => self.answer_probe(bytes),
                 Output::VenueReconnect { .. } => panic!("the node refused a frame"),
                 Output::Dial { .. }
                 | Output::CloseLink { .. }
                 | Output::LinkStream { .. }
                 | Output::Answer { .. }
                 | Output::Transfer { .. }
+                | Output::Pace { .. }
+                | Output::PaceOver { .. }
+                | Output::CountPath { .. }
+                | Output::Work { .. }
                 | Output::Notice { .. } => (),
             }
+        }
+    }
+
+    /// The peer answers a probe at once; its clock is the same.
+    fn answer_probe(&mut self, bytes: Bytes) {
+        if let Ok(Message::Probe(probe)) = Message::decode(self.out.read(bytes)) {
+            let mut bytes = Vec::new();
+            let (received, replied) = (self.now, self.now);
+            let reply = talk::Probe {
+                received,
+                replied,
+                ..probe
+            };
+            Message::ProbeReply(reply).encode(&mut bytes);
+            self.due.push_back(Due::Datagram(bytes));
         }
     }
 
@@ -392,10 +413,18 @@ impl<P: Probe> Leader<P> {
         let heard = self.peer.handle_frame(bytes, &mut |frame| {
             due.push_back(Due::Stream(frame.to_vec()));
         });
-        if let Heard::Message(bytes) = heard.unwrap()
-            && let Message::Fire(draw) = Message::decode(bytes).unwrap()
-        {
+        let Heard::Message(bytes) = heard.unwrap() else {
+            return;
+        };
+        let message = Message::decode(bytes).unwrap();
+        if let Message::Fire(draw) = message {
             self.fill(&draw);
+        } else if let Message::Talk(Talk::TrainAsk { train, .. }) = message {
+            self.say(&Message::Talk(Talk::TrainAnswer {
+                train,
+                verdict: Verdict::Ready,
+                location_udeg: None,
+            }));
         }
     }
 
@@ -424,7 +453,7 @@ impl<P: Probe> Leader<P> {
     }
 
     /// The peer says something that must arrive.
-    fn say(&mut self, message: &Message) {
+    pub(crate) fn say(&mut self, message: &Message) {
         let due = &mut self.due;
         let sent = self.peer.send(|frame| message.encode(frame), &mut |frame| {
             due.push_back(Due::Stream(frame.to_vec()));

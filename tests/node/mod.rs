@@ -2,3 +2,4 @@
 
 mod fast_path;
 mod leader;
+mod trains;

@@ -217,6 +217,22 @@ impl Node {
         self.child = Some(child.unwrap());
     }
 
+    /// Runs the node in a network namespace.
+    pub(super) fn run_in(&mut self, namespace: &str) {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log());
+        let child = Command::new("ip")
+            .args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_expressnet")])
+            .arg("--home")
+            .arg(&self.home)
+            .arg("run")
+            .stderr(log.unwrap())
+            .spawn();
+        self.child = Some(child.unwrap());
+    }
+
     fn log(&self) -> PathBuf {
         self.home.join("log")
     }
@@ -262,6 +278,23 @@ impl Node {
         if let Some(mut child) = self.child.take() {
             end(&mut child);
         }
+    }
+
+    /// Lets the process stand still, or go on.
+    pub(super) fn stall(&self, stands: bool) {
+        let word = if stands { Signal::STOP } else { Signal::CONT };
+        signal(self.child.as_ref().unwrap(), word);
+    }
+
+    /// Begins a verb in this home; what it prints is for the caller to read.
+    pub(super) fn begin(&self, words: &[&str]) -> Child {
+        program(&["--home"])
+            .arg(&self.home)
+            .args(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     /// Asks the process to end, and returns whether it said that all is well.

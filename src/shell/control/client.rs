@@ -40,6 +40,41 @@ pub enum AskError {
 /// # Errors
 /// No node runs there, it refused the request, or the answer did not come whole.
 pub fn ask(home: &Path, request: &Request) -> Result<Vec<String>, AskError> {
+    let mut lines = Vec::new();
+    ask_each::<AskError>(home, request, ANSWER_BYTES_MAX, &mut |line| {
+        lines.push(line);
+        Ok(())
+    })?;
+    Ok(lines)
+}
+
+/// Asks the node of a home and hands on each line of its answer as it comes; an error of `hear`
+/// ends the conversation, and the node what it does for it.
+///
+/// # Errors
+/// As [`ask`], or what `hear` says.
+pub fn ask_each<E: From<AskError>>(
+    home: &Path,
+    request: &Request,
+    answer_bytes_max: u64,
+    hear: &mut dyn FnMut(String) -> Result<(), E>,
+) -> Result<(), E> {
+    let stream = send(home, request)?;
+    for line in BufReader::new(stream.take(answer_bytes_max)).lines() {
+        let line = line.map_err(AskError::from)?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        if let Ok(refusal) = serde_json::from_str::<Refusal>(&line) {
+            return Err(AskError::Refused(refusal.error).into());
+        }
+        hear(line)?;
+    }
+    Err(AskError::Truncated.into())
+}
+
+/// Opens the socket and sends a request.
+fn send(home: &Path, request: &Request) -> Result<UnixStream, AskError> {
     let mut stream =
         UnixStream::connect(home.join(SOCKET)).map_err(|source| AskError::Unreachable {
             home: home.to_owned(),
@@ -50,16 +85,5 @@ pub fn ask(home: &Path, request: &Request) -> Result<Vec<String>, AskError> {
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;
-    let mut lines = Vec::new();
-    for line in BufReader::new(stream.take(ANSWER_BYTES_MAX)).lines() {
-        let line = line?;
-        if line.is_empty() {
-            return Ok(lines);
-        }
-        if let Ok(refusal) = serde_json::from_str::<Refusal>(&line) {
-            return Err(AskError::Refused(refusal.error));
-        }
-        lines.push(line);
-    }
-    Err(AskError::Truncated)
+    Ok(stream)
 }

@@ -13,7 +13,7 @@ use crate::model::time::{Span, Time};
 use crate::node::Node;
 use crate::node::input::Command;
 use crate::risk::Switch;
-use crate::shell::boot::{self, Start};
+use crate::shell::boot::{self, Rehearsal, Start};
 use crate::shell::clock::Clock;
 use crate::shell::control::ControlSink;
 use crate::shell::demo::DemoError;
@@ -211,6 +211,7 @@ fn start(role: Role, home: PathBuf, text: &str, seed: u64) -> Result<Rc<Driver>,
         config,
         crash: None,
         seed,
+        rehearsal: Rehearsal::default(),
     };
     boot::start(start).map_err(|source| DemoError::Node {
         name,

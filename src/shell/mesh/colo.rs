@@ -126,6 +126,11 @@ impl Transport for Colo {
         self.core.borrow().as_ref()?.path(link)
     }
 
+    fn is_idle(&self, link: LinkNo) -> bool {
+        let mut core = self.core.borrow_mut();
+        core.as_mut().is_some_and(|core| core.is_idle(link))
+    }
+
     fn close_peer(&self, peer: NodeId) {
         self.change(|core, now| core.end_peer(peer, now));
     }

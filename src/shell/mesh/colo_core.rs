@@ -162,6 +162,12 @@ impl Core {
         Some(connection.quic.stats().path)
     }
 
+    pub(super) fn is_idle(&mut self, link: LinkNo) -> bool {
+        let handle = self.links.get(&link).copied();
+        let link = handle.and_then(|handle| self.get(handle));
+        link.is_some_and(ColoLink::is_idle)
+    }
+
     pub(super) fn end_link(&mut self, link: LinkNo, why: &LinkEnd, now: Instant) {
         if let Some(&handle) = self.links.get(&link) {
             self.end(handle, why, now);

@@ -16,6 +16,7 @@ use crate::model::ids::{LinkNo, NodeId};
 use crate::shell::frames::{Allowance, FRAME_BYTES_MAX, Frames, HELLO, Waiting};
 use crate::shell::mesh::roster::shown_by;
 use crate::shell::mesh::{LinkEnd, SendError};
+use crate::shell::quic::DATAGRAM_BUFFER_BYTES;
 use crate::shell::silence::Held;
 
 /// Something the sink is to be told once the connections are not borrowed any more.
@@ -163,6 +164,11 @@ impl ColoLink {
             | SendDatagramError::Disabled
             | SendDatagramError::Blocked(_) => SendError::NoLink,
         })
+    }
+
+    pub(super) fn is_idle(&mut self) -> bool {
+        let room = self.quic.datagrams().send_buffer_space();
+        self.waiting.bytes().is_empty() && room >= DATAGRAM_BUFFER_BYTES / 2
     }
 
     /// Ends the connection; what QUIC still says of it is of no interest.

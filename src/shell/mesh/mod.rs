@@ -30,10 +30,11 @@ use std::time::Duration;
 use quinn_proto::{ConnectionError, PathStats};
 use thiserror::Error;
 
+use crate::latency::train::PathCount;
 use crate::membership::Peer;
 use crate::membership::knock::KnockStats;
 use crate::model::ids::{LinkNo, NodeId};
-use crate::model::time::Span;
+use crate::model::time::{Span, Time};
 use crate::shell::MeshSink;
 use crate::shell::identity::Identity;
 use crate::shell::mesh::roster::Roster;
@@ -131,6 +132,7 @@ trait Transport {
     fn flush(&self);
     fn datagram_bytes_max(&self, link: LinkNo) -> Option<usize>;
     fn path(&self, link: LinkNo) -> Option<PathStats>;
+    fn is_idle(&self, link: LinkNo) -> bool;
     /// Closes every link with a peer.
     fn close_peer(&self, peer: NodeId);
     fn local_addr(&self) -> std::io::Result<SocketAddr>;
@@ -201,9 +203,23 @@ impl Mesh {
         Some(Span(u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX)))
     }
 
-    /// Returns what QUIC has counted on the link's path.
-    pub fn path(&self, link: LinkNo) -> Option<PathStats> {
-        self.transport.path(link)
+    /// Returns what the link's connection has counted; the moment is the caller's to set.
+    pub fn path_count(&self, link: LinkNo) -> Option<PathCount> {
+        let path = self.transport.path(link)?;
+        Some(PathCount {
+            at: Time::ZERO,
+            sent_packets: path.sent_packets,
+            lost_packets: path.lost_packets,
+            congestion_events: path.congestion_events,
+            congestion_window_bytes: path.cwnd,
+            path_switches: 0,
+        })
+    }
+
+    /// Returns true while nothing of this link waits that a probe could delay: no frame, and half
+    /// of the room for datagrams is free, which a probe leaves to quotes.
+    pub fn is_idle(&self, link: LinkNo) -> bool {
+        self.transport.is_idle(link)
     }
 
     /// Lists exactly these peers: others are removed, changed ones replaced.

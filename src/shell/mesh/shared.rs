@@ -110,6 +110,10 @@ impl Transport for Shared {
         Some(self.link(link)?.connection().stats().path)
     }
 
+    fn is_idle(&self, link: LinkNo) -> bool {
+        self.link(link).is_some_and(|link| link.is_idle())
+    }
+
     fn close_peer(&self, peer: NodeId) {
         let links = self.links.borrow();
         for link in links.values().filter(|link| link.peer == peer) {

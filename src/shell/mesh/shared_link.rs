@@ -16,6 +16,7 @@ use crate::model::ids::{LinkNo, NodeId};
 use crate::shell::MeshSink;
 use crate::shell::frames::{Allowance, FRAME_BYTES_MAX, Frames, HELLO, Waiting, framed};
 use crate::shell::mesh::{LinkEnd, SendError};
+use crate::shell::quic::DATAGRAM_BUFFER_BYTES;
 use crate::shell::silence::Held;
 
 const READ_BYTES: usize = 4 * 1_024;
@@ -144,6 +145,12 @@ impl Link {
                 | quinn::SendDatagramError::Disabled
                 | quinn::SendDatagramError::ConnectionLost(_) => SendError::NoLink,
             })
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        let sending = self.sending.borrow();
+        let room = self.connection.datagram_send_buffer_space();
+        sending.waiting.bytes().is_empty() && room >= DATAGRAM_BUFFER_BYTES / 2
     }
 
     /// Ends the link; its task reports that to the sink, never this call.

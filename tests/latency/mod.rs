@@ -1,0 +1,5 @@
+//! Verbs on report files: what they print, write and end with.
+
+mod hlog_python;
+mod verbs;
+mod world;
