@@ -172,13 +172,14 @@ mod tests {
     fn one_train_a_prober_and_a_limit_for_all_of_them() {
         let mut responder = Responder::default();
         let fast = schedule(Span::MILLI);
-        for prober in 0..4 {
-            assert!(responder.admit(NodeId([prober; 16]), TRAIN, &fast, 0, START));
-        }
+        assert!(responder.admit(NodeId([0; 16]), TRAIN, &fast, 0, START));
         assert!(
             !responder.admit(NodeId([0; 16]), TRAIN, &fast, 0, START),
             "runs one"
         );
+        for prober in 1..4 {
+            assert!(responder.admit(NodeId([prober; 16]), TRAIN, &fast, 0, START));
+        }
         assert!(
             !responder.admit(NodeId([4; 16]), TRAIN, &fast, 0, START),
             "full"
