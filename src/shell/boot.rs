@@ -25,10 +25,10 @@ use crate::node::{Me, Node};
 use crate::shell::clock::Clock;
 use crate::shell::control::{ControlError, ControlHandle};
 use crate::shell::driver::{Driver, Hands, Jobs};
-use crate::shell::feed::{self, FeedSettings, Stream};
+use crate::shell::feed::{self, FeedHandle, FeedSettings, Stream};
 use crate::shell::identity::{Identity, IdentityError};
 use crate::shell::mesh::{Mesh, Profile};
-use crate::shell::orders::{self, OrdersError, OrdersSettings};
+use crate::shell::orders::{self, OrdersError, OrdersHandle, OrdersSettings};
 use crate::shell::pacer::Pacer;
 use crate::shell::peers::{PeerList, PeerListError};
 use crate::shell::private_file::{self, PrivateFileError};
@@ -178,28 +178,41 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
     };
     for venue in &config.venues {
         let sink = Rc::clone(&driver) as Rc<dyn VenueSink>;
-        let settings = OrdersSettings {
-            venue: venue.id,
-            http: venue.http.clone(),
-            ca_pem: certificates(&home, venue)?,
-            may_order: live.contains(&venue.id),
-        };
-        let handle = orders::start(&settings, Rc::clone(&sink));
-        let handle = handle.map_err(|source| StartError::Orders {
-            venue: venue.id,
-            source,
-        })?;
-        hands.orders.insert(venue.id, handle);
-        let settings = FeedSettings {
-            venue: venue.id,
-            stream: stream_of(venue),
-            trust: trust_of(&home, venue)?,
-            seed: random.next_u64(),
-        };
-        hands.feeds.insert(venue.id, feed::start(settings, sink));
+        let may_order = live.contains(&venue.id);
+        let (orders, feed) = open_venue(&home, venue, may_order, random.next_u64(), sink)?;
+        hands.orders.insert(venue.id, orders);
+        hands.feeds.insert(venue.id, feed);
     }
     driver.start(hands, jobs);
     Ok(driver)
+}
+
+/// Opens a venue's two ways: its orders, and its feed.
+fn open_venue(
+    home: &Path,
+    venue: &Venue,
+    may_order: bool,
+    seed: u64,
+    sink: Rc<dyn VenueSink>,
+) -> Result<(OrdersHandle, FeedHandle), StartError> {
+    let settings = OrdersSettings {
+        venue: venue.id,
+        http: venue.http.clone(),
+        ca_pem: certificates(home, venue)?,
+        may_order,
+    };
+    let orders = orders::start(&settings, Rc::clone(&sink));
+    let orders = orders.map_err(|source| StartError::Orders {
+        venue: venue.id,
+        source,
+    })?;
+    let settings = FeedSettings {
+        venue: venue.id,
+        stream: stream_of(venue),
+        trust: trust_of(home, venue)?,
+        seed,
+    };
+    Ok((orders, feed::start(settings, sink)))
 }
 
 fn profile_of(transport: Transport) -> Profile {
