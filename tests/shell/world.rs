@@ -252,6 +252,10 @@ pub(super) fn next_profile() -> Profile {
 
 /// Runs a test as the core thread runs, one thread and local tasks, once for each way in which
 /// its nodes can be driven.
+#[expect(
+    clippy::print_stderr,
+    reason = "a test that fails tells which way it was"
+)]
 pub(super) fn run(test: impl AsyncFn()) {
     for profiles in PROFILES {
         NODES_RUN_BY.set((profiles, 0));

@@ -31,6 +31,10 @@ pub fn run(home: &Home, args: &Args) -> Result<Exit, CliError> {
         count: schedule.count,
     };
     let brought = measured::collect(home, &request)?;
+    if brought.trains.is_empty() && brought.reports.is_empty() {
+        let text = "nothing was measured, for no peer is linked; see `expressnet peer list`";
+        return Err(CliError::failed(text));
+    }
     let absent = brought.absent.clone();
     let report = measured::report(home, brought)?;
     if !args.kept.json {

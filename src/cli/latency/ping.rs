@@ -202,6 +202,11 @@ fn why_no_echo(error: &io::Error) -> String {
 }
 
 fn own_end(home: &Home) -> Result<End, CliError> {
+    if !home.path.exists() {
+        let path = home.path.display();
+        let text = format!("there is no home at {path}; make one with `expressnet init`");
+        return Err(CliError::failed(text));
+    }
     let identity = Identity::open(&home.path).map_err(anyhow::Error::from)?;
     let Config { name, location, .. } = home.config()?.config;
     Ok(End {
