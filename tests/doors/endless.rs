@@ -261,7 +261,6 @@ async fn until(mut done: impl FnMut() -> bool) {
     let waited = timeout(PATIENCE, async {
         while !done() {
             tokio::task::yield_now().await;
-            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     });
     waited.await.unwrap();

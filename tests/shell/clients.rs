@@ -6,13 +6,15 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::shell::process::{KEY, SECRET, Venue};
 
 /// A driver that takes longer hangs.
 const DRIVER_LASTS_MAX: Duration = Duration::from_secs(90);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Node and the folder of the packages, where both are there.
 struct Clients {
@@ -109,14 +111,16 @@ fn run(mut command: Command) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
-    let mut child = child.unwrap();
+    let child = child.unwrap();
+    let pid = Pid::from_child(&child);
     let began = Instant::now();
-    // What a driver says fits into its pipes, so nobody has to read before it ends.
-    while child.try_wait().unwrap().is_none() && began.elapsed() < DRIVER_LASTS_MAX {
-        std::thread::sleep(LOOK_EVERY);
-    }
-    child.kill().unwrap_or_default();
-    let output = child.wait_with_output().unwrap();
+    let (ended, end) = sync_channel(1);
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
+    let output = end.recv_timeout(DRIVER_LASTS_MAX).unwrap_or_else(|_| {
+        kill_process(pid, Signal::KILL).unwrap_or_default();
+        end.recv().unwrap()
+    });
+    let output = output.unwrap();
     assert!(
         output.status.success(),
         "{command:?}: {} after {:?}\n{}{}",

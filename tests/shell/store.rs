@@ -6,13 +6,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use expressnet::model::ids::CommitNo;
 use expressnet::shell::store::{
     AppendError, Crash, Progress, QUEUE_RECORDS_MAX, RECORD_BYTES_MAX, Store, StoreError,
 };
+use tokio::time::timeout;
 
 use crate::home;
 
@@ -295,16 +295,15 @@ fn await_durable(store: &Store, commit: CommitNo) {
 
 /// Waits until a commit is durable or the store has failed.
 fn settled(store: &Store, commit: CommitNo) -> Progress {
-    let end = Instant::now() + Duration::from_secs(30);
-    let receiver = store.progress();
-    loop {
-        let progress = receiver.borrow().clone();
-        if progress.durable >= commit || progress.failed.is_some() {
-            return progress;
-        }
-        assert!(Instant::now() < end, "the store is stuck");
-        thread::sleep(Duration::from_millis(1));
-    }
+    let mut receiver = store.progress();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let is_settled = |progress: &Progress| progress.durable >= commit || progress.failed.is_some();
+    let settled = receiver.wait_for(is_settled);
+    let settled = runtime.block_on(async { timeout(Duration::from_secs(30), settled).await });
+    settled.expect("the store is stuck").unwrap().clone()
 }
 
 #[track_caller]
