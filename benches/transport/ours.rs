@@ -181,7 +181,8 @@ fn linked(name: &str, terms: Terms, peers: usize) -> Box<dyn Contestant> {
             LocalSet::new().block_on(&runtime(), async {
                 for at in 0..peers {
                     let far = Home::new(&format!("{name}-{at}"));
-                    let (mesh, _sink) = start(&far_terms, &far, &[nowhere.clone()], true);
+                    let (mesh, _sink) =
+                        start(&far_terms, &far, std::slice::from_ref(&nowhere), true);
                     let address = mesh.local_addr().unwrap();
                     listening.send(far.peer(address)).unwrap();
                 }
