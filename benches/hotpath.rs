@@ -145,8 +145,9 @@ fn space(frame: &[u8]) -> Vec<u8> {
 /// A level set and the best read, most of them near the best, beside a balanced tree.
 fn large_book(rounds: Rounds) -> Figure {
     let (changes, full) = (changes(), full());
+    let market = market(0);
     let update = |kind, sequence, bids| BookUpdate {
-        market: market(0),
+        market,
         kind,
         sequence,
         bids,
@@ -160,7 +161,7 @@ fn large_book(rounds: Rounds) -> Figure {
         changes.len(),
         (
             || {
-                let mut book = Book::new(market(0));
+                let mut book = Book::new(market);
                 book.apply(&update(UpdateKind::Snapshot, 0, &full), Time(1));
                 book
             },

@@ -13,7 +13,6 @@ use thiserror::Error;
 
 use crate::model::instrument::Market;
 use crate::model::market::{BookUpdate, Level, Side, UpdateKind};
-use crate::model::number::Price;
 use crate::model::sealed::LiveBook;
 use crate::model::time::{Span, Time};
 
@@ -299,7 +298,7 @@ fn upsert(levels: &mut Vec<Level>, level: Level, side: Side) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::number::Quantity;
+    use crate::model::number::{Price, Quantity};
 
     const FRESH: Freshness = Freshness {
         book_age_max: Span::SECOND,
