@@ -22,8 +22,8 @@ use expressnet::model::time::{Span, Time};
 
 use crate::each::each;
 use crate::harness::{Figure, Rounds, compare, keep, pin, report};
-use crate::large::{changes, full};
-use crate::recorded::{Ours, Stream, market, streams};
+use crate::large::{changes, full, market};
+use crate::recorded::{Ours, Stream, streams};
 use crate::typed::Theirs;
 
 fn main() {
@@ -145,7 +145,7 @@ fn space(frame: &[u8]) -> Vec<u8> {
 /// A level set and the best read, most of them near the best, beside a balanced tree.
 fn large_book(rounds: Rounds) -> Figure {
     let (changes, full) = (changes(), full());
-    let market = market(0);
+    let market = market();
     let update = |kind, sequence, bids| BookUpdate {
         market,
         kind,

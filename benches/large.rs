@@ -1,5 +1,6 @@
 //! A side of 1,000 levels, and changes of single levels, most of them near the best.
 
+use expressnet::model::instrument::Market;
 use expressnet::model::market::Level;
 use expressnet::model::number::{Price, Quantity};
 use expressnet::model::random::Random;
@@ -10,6 +11,14 @@ const CHANGES: usize = 8_192;
 
 /// Two prices that stand beside each other.
 pub(crate) const TICK: i64 = 1_000_000;
+
+/// Whose side it is.
+pub(crate) fn market() -> Market {
+    Market {
+        venue: "made".parse().unwrap(),
+        pair: "BTC/USD".parse().unwrap(),
+    }
+}
 
 /// Every change sets a level; one of three takes it away.
 pub(crate) fn changes() -> Vec<Level> {

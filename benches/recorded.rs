@@ -207,13 +207,6 @@ fn pair_in(kind: Kind, frame: &[u8]) -> Option<Pair> {
     rest.split('"').next()?.replace('-', "/").parse().ok()
 }
 
-pub(crate) fn market(index: usize) -> Market {
-    Market {
-        venue: "recorded".parse().unwrap(),
-        pair: format!("B{index}/USD").parse().unwrap(),
-    }
-}
-
 /// A feed and its books, as the node has them.
 pub(crate) struct Ours {
     pub(crate) feed: Box<dyn Feed>,

@@ -16,7 +16,6 @@ mod large;
 mod race;
 
 use expressnet::book::Book;
-use expressnet::model::instrument::Market;
 use expressnet::model::market::{BookUpdate, Level, Side, UpdateKind};
 use expressnet::model::time::{Span, Time};
 use hftbacktest::depth::{
@@ -24,7 +23,7 @@ use hftbacktest::depth::{
 };
 
 use crate::harness::{Rounds, keep, pin, report};
-use crate::large::{LEVELS, TICK, changes, full};
+use crate::large::{LEVELS, TICK, changes, full, market};
 use crate::race::{Contestant, Pass, race};
 
 /// One unit of a price or a quantity, as a float has it.
@@ -87,10 +86,7 @@ fn best(book: &Book) -> Option<Level> {
 }
 
 fn made(full: &[Level]) -> Book {
-    let mut book = Book::new(Market {
-        venue: "made".parse().unwrap(),
-        pair: "BTC/USD".parse().unwrap(),
-    });
+    let mut book = Book::new(market());
     set(&mut book, UpdateKind::Snapshot, 0, full);
     book
 }
