@@ -9,23 +9,22 @@
 )]
 #![expect(clippy::print_stderr, reason = "what is skipped is said aloud")]
 
+mod each;
 mod harness;
+mod large;
 mod recorded;
 mod typed;
 
 use expressnet::book::Book;
-use expressnet::model::market::{BookUpdate, Level, UpdateKind};
+use expressnet::model::market::{BookUpdate, UpdateKind};
 use expressnet::model::number::{Price, Quantity};
-use expressnet::model::random::Random;
 use expressnet::model::time::{Span, Time};
 
+use crate::each::each;
 use crate::harness::{Figure, Rounds, compare, keep, pin, report};
-use crate::recorded::{Ours, Stream, market, streams};
+use crate::large::{changes, full, market};
+use crate::recorded::{Ours, Stream, streams};
 use crate::typed::Theirs;
-
-/// Levels a side of the large book.
-const LEVELS: i64 = 1_000;
-const CHANGES: usize = 8_192;
 
 fn main() {
     let is_quick = !std::env::args().any(|argument| argument == "--bench");
@@ -39,6 +38,7 @@ fn main() {
     for stream in streams() {
         figures.push(read(&stream, rounds));
         figures.push(spaced(&stream, rounds));
+        figures.extend(each(&stream, rounds));
     }
     figures.push(large_book(rounds));
     report("hotpath", &figures);
@@ -77,7 +77,12 @@ fn read(stream: &Stream, rounds: Rounds) -> Figure {
         (
             "serde_json",
             || Theirs::ready(stream),
-            |theirs: &mut Theirs| stream.steady.iter().for_each(|frame| theirs.take(frame)),
+            |theirs: &mut Theirs| {
+                stream
+                    .steady
+                    .iter()
+                    .for_each(|frame| theirs.take(&frame[..]))
+            },
         ),
     )
 }
@@ -106,7 +111,7 @@ fn check(stream: &Stream) {
     let (mut ours, mut theirs) = (Ours::ready(stream), Theirs::ready(stream));
     for frame in &stream.steady {
         ours.take(frame);
-        theirs.take(frame);
+        theirs.take(&frame[..]);
     }
     let counts = ours.feed.read_counts();
     eprintln!(
@@ -139,26 +144,10 @@ fn space(frame: &[u8]) -> Vec<u8> {
 
 /// A level set and the best read, most of them near the best, beside a balanced tree.
 fn large_book(rounds: Rounds) -> Figure {
-    let mut random = Random::new(3);
-    let changes: Vec<Level> = (0..CHANGES)
-        .map(|_| {
-            let bits = random.between(1, 10);
-            let near = random.below(1 << bits);
-            let depth = i64::try_from(near).unwrap().min(LEVELS - 1);
-            Level {
-                price: Price((LEVELS - depth) * 1_000_000),
-                quantity: Quantity(i64::try_from(random.below(3)).unwrap() * 100_000_000),
-            }
-        })
-        .collect();
-    let full: Vec<Level> = (1..=LEVELS)
-        .map(|price| Level {
-            price: Price(price * 1_000_000),
-            quantity: Quantity(1),
-        })
-        .collect();
+    let (changes, full) = (changes(), full());
+    let market = market();
     let update = |kind, sequence, bids| BookUpdate {
-        market: market(0),
+        market,
         kind,
         sequence,
         bids,
@@ -172,7 +161,7 @@ fn large_book(rounds: Rounds) -> Figure {
         changes.len(),
         (
             || {
-                let mut book = Book::new(market(0));
+                let mut book = Book::new(market);
                 book.apply(&update(UpdateKind::Snapshot, 0, &full), Time(1));
                 book
             },

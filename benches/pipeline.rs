@@ -7,6 +7,7 @@
     reason = "a bench reads the clock around the node, which never does"
 )]
 
+mod cold;
 #[path = "../tests/node/leader.rs"]
 mod leader;
 
@@ -27,6 +28,7 @@ use expressnet::sim::scenario::node_id;
 use serde::Deserialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
+use crate::cold::Cold;
 use crate::leader::{LEVELS, Leader, Probe};
 
 #[global_allocator]
@@ -40,6 +42,8 @@ struct Counts {
     between: u32,
     /// Rounds without an armed envelope.
     slow: u32,
+    /// Fires by a core that has done other things.
+    cold: u32,
     /// Reconnects of feed and link.
     reconnects: u32,
 }
@@ -49,12 +53,14 @@ impl Counts {
         quiet: 200_000,
         between: 50,
         slow: 1_000,
+        cold: 400,
         reconnects: 500,
     };
     const QUICK: Self = Self {
         quiet: 500,
         between: 10,
         slow: 5,
+        cold: 4,
         reconnects: 3,
     };
 }
@@ -128,18 +134,24 @@ fn main() {
     let mut leader = Leader::new(Meter::default());
     let before = switches();
     let (quiet, fire) = steady(&mut leader, &counts);
+    let by_input = leader.probe.by_input.clone();
+    let cold = cold(&mut leader, &counts);
+    // What comes into cold caches is told apart.
+    leader.probe.by_input = by_input;
     let slow = unarmed(&mut leader, &counts);
     reconnect(&mut leader, &counts);
     let after = switches();
     let why = "the bench is over";
     leader.hand(Input::StoreFailed { why });
     assert_eq!(fire.waited, 0, "a fire waited for a commit");
+    assert_eq!(cold.waited, 0, "a cold fire waited for a commit");
     assert_eq!(slow.waited, u64::from(counts.slow), "one commit arms");
     assert_eq!(quiet.allocations, 0, "a steady frame allocates nothing");
 
     let mut table = Table::default();
     table.case("quiet_frame", &quiet);
     table.case("fire_armed", &fire);
+    table.case("fire_armed_cold", &cold);
     table.case("fire_unarmed", &slow);
     for (input, samples) in &leader.probe.by_input {
         table.input(input, samples);
@@ -187,6 +199,33 @@ fn steady(leader: &mut Leader<Meter>, counts: &Counts) -> (Samples, Samples) {
         }
     }
     (quiet, fire)
+}
+
+/// Frames that fire a millisecond after anything else, out of caches that hold other things. The
+/// peer's caches are made as cold.
+fn cold(leader: &mut Leader<Meter>, counts: &Counts) -> Samples {
+    let mut caches = Cold::new();
+    let mut cold = Samples::default();
+    for round in 0..counts.cold {
+        let side = [Side::Ask, Side::Bid][(round % 2) as usize];
+        let frame = leader.crossing_frame(side);
+        let peer_first = round % 4 < 2;
+        if peer_first {
+            caches.make(&frame);
+            cold.parse(&frame);
+        }
+        caches.make(&frame);
+        leader.probe.take();
+        let waited = leader.fire(&frame);
+        let cost = leader.probe.take();
+        cold.add(cost, waited);
+        if !peer_first {
+            caches.make(&frame);
+            cold.parse(&frame);
+        }
+        clear(leader, side);
+    }
+    cold
 }
 
 /// Frames that cross while the envelope beside the venue waits for its commit.
@@ -262,12 +301,16 @@ impl Samples {
             self.parse(frame);
         }
         let (cost, waited) = ours();
-        self.ours.push(cost.ns);
-        self.allocations += cost.allocations;
-        self.waited += u64::from(waited);
+        self.add(cost, waited);
         if !peer_first {
             self.parse(frame);
         }
+    }
+
+    fn add(&mut self, cost: Cost, waited: u32) {
+        self.ours.push(cost.ns);
+        self.allocations += cost.allocations;
+        self.waited += u64::from(waited);
     }
 
     fn parse(&mut self, frame: &[u8]) {

@@ -81,8 +81,7 @@ struct Line {
 /// Reads every stream that there is; none is an empty list, and said aloud.
 pub(crate) fn streams() -> Vec<Stream> {
     let root = std::env::var_os("EXPRESSNET_FIXTURES").map(PathBuf::from);
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures");
-    let root = root.unwrap_or(default);
+    let root = root.unwrap_or_else(beside_the_project);
     let mut streams = Vec::new();
     for (folder, dialect, kind) in KINDS {
         let files = fs::read_dir(root.join(folder).join("capture"));
@@ -102,6 +101,14 @@ pub(crate) fn streams() -> Vec<Stream> {
         eprintln!("SKIPPED: no captures in {}", root.display());
     }
     streams
+}
+
+/// Returns the folder of captures that stands beside the project, of which this crate may be a part.
+fn beside_the_project() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut near = own.ancestors().map(|top| top.join("../shared/fixtures"));
+    near.find(|folder| folder.is_dir())
+        .unwrap_or_else(|| own.join("../shared/fixtures"))
 }
 
 fn stream(file: &Path, dialect: &'static dyn Dialect, kind: Kind) -> Option<Stream> {
@@ -198,13 +205,6 @@ fn pair_in(kind: Kind, frame: &[u8]) -> Option<Pair> {
     let text = std::str::from_utf8(frame).ok()?;
     let (_, rest) = text.split_once(mark)?;
     rest.split('"').next()?.replace('-', "/").parse().ok()
-}
-
-pub(crate) fn market(index: usize) -> Market {
-    Market {
-        venue: "recorded".parse().unwrap(),
-        pair: format!("B{index}/USD").parse().unwrap(),
-    }
 }
 
 /// A feed and its books, as the node has them.

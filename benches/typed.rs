@@ -1,4 +1,5 @@
-//! The peer: serde_json into borrowed, typed fields, and the same kind of book.
+//! The peer: a JSON library into borrowed, typed fields, and the same kind of book. It is serde_json
+//! unless a bench brings a `Reader` of its own.
 
 use expressnet::book::Book;
 use expressnet::model::market::{BookUpdate, Level, UpdateKind};
@@ -17,6 +18,22 @@ pub(crate) struct Theirs {
     names: Vec<String>,
     bids: Vec<Level>,
     asks: Vec<Level>,
+}
+
+/// A frame, and who makes typed fields of it.
+pub(crate) trait Reader<'a> {
+    fn bytes(&self) -> &[u8];
+    fn read<T: Deserialize<'a>>(self) -> T;
+}
+
+impl<'a> Reader<'a> for &'a [u8] {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn read<T: Deserialize<'a>>(self) -> T {
+        serde_json::from_slice(self).unwrap()
+    }
 }
 
 #[derive(Deserialize)]
@@ -152,10 +169,10 @@ impl Theirs {
         }
     }
 
-    pub(crate) fn take(&mut self, frame: &[u8]) {
+    pub(crate) fn take<'a>(&mut self, frame: impl Reader<'a>) {
         match self.kind {
             Kind::Kraken => {
-                let read: Kraken<'_> = serde_json::from_slice(frame).unwrap();
+                let read: Kraken<'_> = frame.read();
                 for book in &read.data {
                     let level = |level: &KrakenLevel| Level {
                         price: Price((level.price * 1e8).round() as i64),
@@ -166,12 +183,12 @@ impl Theirs {
                     self.apply(book.symbol);
                 }
             }
-            Kind::Advanced if !frame.starts_with(br#"{"channel":"l2_data""#) => {
-                let read: IgnoredAny = serde_json::from_slice(frame).unwrap();
+            Kind::Advanced if !frame.bytes().starts_with(br#"{"channel":"l2_data""#) => {
+                let read: IgnoredAny = frame.read();
                 keep(read);
             }
             Kind::Advanced => {
-                let read: Advanced<'_> = serde_json::from_slice(frame).unwrap();
+                let read: Advanced<'_> = frame.read();
                 for event in &read.events {
                     for row in &event.updates {
                         let level = level(&(row.price_level, row.new_quantity));
@@ -184,7 +201,7 @@ impl Theirs {
                 }
             }
             Kind::Exchange => {
-                let read: Exchange<'_> = serde_json::from_slice(frame).unwrap();
+                let read: Exchange<'_> = frame.read();
                 for (side, price, size) in &read.changes {
                     match *side {
                         "buy" => self.bids.push(level(&(price, size))),
@@ -194,13 +211,13 @@ impl Theirs {
                 self.apply(read.product_id);
             }
             Kind::Bitstamp => {
-                let read: Bitstamp<'_> = serde_json::from_slice(frame).unwrap();
+                let read: Bitstamp<'_> = frame.read();
                 self.bids.extend(read.data.bids.iter().map(level));
                 self.asks.extend(read.data.asks.iter().map(level));
                 self.apply(read.channel);
             }
             Kind::Binance => {
-                let read: Binance<'_> = serde_json::from_slice(frame).unwrap();
+                let read: Binance<'_> = frame.read();
                 self.bids.extend(read.data.b.iter().map(level));
                 self.asks.extend(read.data.a.iter().map(level));
                 self.apply(read.data.s);

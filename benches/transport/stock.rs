@@ -112,18 +112,8 @@ async fn stay_awake(mut its_turn: watch::Receiver<bool>) {
 }
 
 pub(crate) fn server(own: &Shown, other: &Shown) -> ServerConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
-        other.roots(),
-        Arc::clone(&provider),
-    );
-    let tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_client_cert_verifier(verifier.build().unwrap())
-        .with_single_cert(vec![own.certificate.clone()], own.key.clone_key())
-        .unwrap();
-    let mut server = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
+    let tls = QuicServerConfig::try_from(tls_server(own, other)).unwrap();
+    let mut server = ServerConfig::with_crypto(Arc::new(tls));
     let mut transport = quinn::TransportConfig::default();
     transport.keep_alive_interval(Some(std::time::Duration::from_secs(1)));
     server.transport_config(Arc::new(transport));
@@ -131,12 +121,32 @@ pub(crate) fn server(own: &Shown, other: &Shown) -> ServerConfig {
 }
 
 pub(crate) fn client(own: &Shown, other: &Shown) -> ClientConfig {
+    let tls = QuicClientConfig::try_from(tls_client(own, other)).unwrap();
+    ClientConfig::new(Arc::new(tls))
+}
+
+/// TLS 1.3 that accepts the other's certificate only.
+pub(crate) fn tls_server(own: &Shown, other: &Shown) -> rustls::ServerConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        other.roots(),
+        Arc::clone(&provider),
+    );
+    rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(vec![own.certificate.clone()], own.key.clone_key())
+        .unwrap()
+}
+
+/// TLS 1.3 that shows a certificate and accepts the other's only.
+pub(crate) fn tls_client(own: &Shown, other: &Shown) -> rustls::ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_root_certificates(other.roots())
         .with_client_auth_cert(vec![own.certificate.clone()], own.key.clone_key())
-        .unwrap();
-    ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
+        .unwrap()
 }

@@ -13,7 +13,6 @@ use thiserror::Error;
 
 use crate::model::instrument::Market;
 use crate::model::market::{BookUpdate, Level, Side, UpdateKind};
-use crate::model::number::Price;
 use crate::model::sealed::LiveBook;
 use crate::model::time::{Span, Time};
 
@@ -254,23 +253,31 @@ impl Book {
     }
 }
 
-/// Levels from the best one on that are looked at one by one: most changes are there.
-const NEAR_LEVELS: usize = 12;
+/// Levels from the best one on that are searched first: most changes are there. Each next search is
+/// over this many times as many.
+const NEAR_LEVELS: usize = 16;
+const WIDER: usize = 4;
+
+/// Returns where a level stands or would stand, the best last.
+fn place(levels: &[Level], is_worse: impl Fn(&Level) -> bool) -> usize {
+    let mut end = levels.len();
+    let mut width = NEAR_LEVELS;
+    loop {
+        let begin = levels.len().saturating_sub(width);
+        if begin == 0 || is_worse(&levels[begin]) {
+            return begin + levels[begin..end].partition_point(is_worse);
+        }
+        end = begin;
+        width *= WIDER;
+    }
+}
 
 /// Sets the total at a price; zero removes the level.
 fn upsert(levels: &mut Vec<Level>, level: Level, side: Side) {
-    let worse = |price: Price| match side {
-        Side::Bid => price < level.price,
-        Side::Ask => price > level.price,
+    let at = match side {
+        Side::Bid => place(levels, |there| there.price < level.price),
+        Side::Ask => place(levels, |there| there.price > level.price),
     };
-    let near = levels.len().saturating_sub(NEAR_LEVELS);
-    let mut at = levels.len();
-    while at > near && !worse(levels[at - 1].price) {
-        at -= 1;
-    }
-    if at == near {
-        at = levels[..near].partition_point(|there| worse(there.price));
-    }
     let stands = levels
         .get(at)
         .is_some_and(|there| there.price == level.price);
@@ -291,7 +298,7 @@ fn upsert(levels: &mut Vec<Level>, level: Level, side: Side) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::number::Quantity;
+    use crate::model::number::{Price, Quantity};
 
     const FRESH: Freshness = Freshness {
         book_age_max: Span::SECOND,
@@ -412,6 +419,18 @@ mod tests {
         let applied = book.apply(&update(delta, 11, &[level(101, 1)], &[]), Time(2));
         assert_eq!(applied, Applied::Crossed);
         assert_eq!(book.live(Time(2), &FRESH).unwrap_err(), NotLive::Crossed);
+    }
+
+    #[test]
+    fn a_level_is_found_wherever_it_stands() {
+        for len in 0..200 {
+            let levels: Vec<Level> = (0..len).map(|price| level(2 * price, 1)).collect();
+            for price in -1..=2 * len {
+                let is_worse = |there: &Level| there.price < Price::whole(price);
+                let plain = levels.iter().take_while(|there| is_worse(there)).count();
+                assert_eq!(place(&levels, is_worse), plain, "{price} of {len}");
+            }
+        }
     }
 
     #[test]
