@@ -1,6 +1,7 @@
 //! QUIC's settings. The library's defaults serve web servers; every limit here is our own.
 
 use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use quinn::{
     AckFrequencyConfig, ClientConfig, Endpoint, EndpointConfig, IdleTimeout, NoneTokenLog,
     NoneTokenStore, ServerConfig, TokioRuntime, TransportConfig, ValidationTokenConfig, VarInt,
 };
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use thiserror::Error;
 
 use crate::model::ids::Pin;
@@ -28,6 +30,9 @@ pub const STREAM_WINDOW_BYTES: u32 = 256 * 1_024;
 pub const SEND_WINDOW_BYTES: u64 = 256 * 1_024;
 /// Datagrams waiting, each way; the oldest is dropped when it is full.
 pub const DATAGRAM_BUFFER_BYTES: usize = 64 * 1_024;
+/// What the kernel may keep while the core thread is busy or not running: with its usual room, the
+/// quotes and probes of a tenth of a second do not fit.
+pub const RECEIVE_BUFFER_BYTES: usize = 4 * 1_024 * 1_024;
 /// First packets waiting to be answered; further ones are refused.
 pub const INCOMING_MAX: usize = 64;
 /// Bytes kept for one of them, and for all of them.
@@ -116,6 +121,17 @@ pub fn client(
         .transport_config(transport)
         .token_store(Arc::new(NoneTokenStore));
     Ok(client)
+}
+
+/// Opens the socket of an endpoint, which does not block. The kernel may grant less room than is
+/// asked for; then a stall loses packets sooner.
+pub fn socket(listen: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(listen)?;
+    socket.set_nonblocking(true)?;
+    if let Err(error) = set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES) {
+        tracing::debug!(%error, "the socket keeps its usual room");
+    }
+    Ok(socket)
 }
 
 /// Returns the limits of every endpoint.

@@ -25,6 +25,7 @@ use x25519_dalek::StaticSecret;
 use crate::membership::knock::{Clocks, KnockStats, Knocks, Outgoing, is_short};
 use crate::model::ids::NodeId;
 use crate::model::time::Time;
+use crate::shell::quic;
 
 /// Datagrams dropped in one go before other tasks get their turn.
 const DROPS_PER_POLL_MAX: usize = 64;
@@ -174,10 +175,8 @@ impl Drop for Held {
 impl SilentSocket {
     /// Binds a socket behind a gate. Needs a tokio runtime.
     pub fn bind(address: SocketAddr, gate: Arc<Gate>) -> io::Result<Arc<Self>> {
-        let socket = std::net::UdpSocket::bind(address)?;
-        socket.set_nonblocking(true)?;
         Ok(Arc::new(Self {
-            socket: UdpSocket::from_std(socket)?,
+            socket: UdpSocket::from_std(quic::socket(address)?)?,
             gate,
             sealed: Mutex::new(Vec::with_capacity(SEALED_BYTES)),
         }))

@@ -32,7 +32,29 @@ fn linked(folder: &Folder, nodes: &[(&str, &[&str])]) -> Vec<Node> {
             peers.iter().all(|peer| peer["rtt_us_p50"].is_u64())
         });
     }
+    for (at, node) in made.iter().enumerate() {
+        for (name, _) in &nodes[at + 1..] {
+            while has_switched(node, name) {}
+        }
+    }
     made
+}
+
+/// Measures for half a second and tells whether the link changed meanwhile: two nodes that dialled
+/// each other at once come down to one connection, and what is on the other one is lost.
+fn has_switched(node: &Node, peer: &str) -> bool {
+    let words = [
+        "latency",
+        "ping",
+        peer,
+        "--count",
+        "50",
+        "--mesh-only",
+        "--json",
+    ];
+    let report = Report::parse(node.cli(&words).as_bytes()).unwrap();
+    let switches = |path: &Measured| path.transport.iter().any(|count| count.path_switches > 0);
+    report.paths().any(switches)
 }
 
 fn measured(node: &Node, words: &[&str]) -> Report {

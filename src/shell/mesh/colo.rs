@@ -18,7 +18,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ use crate::shell::mesh::colo_core::{Core, Sent};
 use crate::shell::mesh::colo_link::{Fact, Live};
 use crate::shell::mesh::roster::Roster;
 use crate::shell::mesh::{Goodbye, LinkEnd, MeshStats, STOP_DEADLINE, SendError, Transport};
-use crate::shell::quic::QuicError;
+use crate::shell::quic::{self, QuicError};
 
 /// Looks at the socket before the runtime gets its turn, while answers may be on their way.
 const TURNS_PER_YIELD: u32 = 32;
@@ -69,8 +69,7 @@ pub(super) fn start(
     park_after: Duration,
     sink: Rc<dyn MeshSink>,
 ) -> Result<Rc<dyn Transport>, QuicError> {
-    let socket = UdpSocket::bind(listen)?;
-    socket.set_nonblocking(true)?;
+    let socket = quic::socket(listen)?;
     let address = socket.local_addr()?;
     let alarm = tokio::net::UdpSocket::from_std(socket.try_clone()?)?;
     let core = Core::new(roster, socket)?;
