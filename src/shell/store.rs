@@ -202,6 +202,8 @@ impl Writer {
                 Ok(()) => self.report(group.last()),
                 Err(error) => {
                     let why = error.to_string();
+                    // Whoever has been told of the failure finds the queue closed.
+                    drop(self.queue);
                     self.progress
                         .send_modify(|progress| progress.failed = Some(why));
                     return;
