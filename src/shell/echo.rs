@@ -134,9 +134,10 @@ fn run(socket: UdpSocket, wrap: Wrap, schedule: Schedule, clock: Clock) -> io::R
     })
 }
 
-/// Sends whatever is due at each moment of the schedule.
+/// Sends whatever is due at each moment of the schedule. Every moment tells how late it was met,
+/// also those that one late awakening finds together.
 fn send(socket: &UdpSocket, wrap: Wrap, clock: Clock, state: &Mutex<State>) -> Spread {
-    let mut late = Vec::new();
+    let (mut late, mut met) = (Vec::new(), None);
     loop {
         let Some(at) = locked(state).prober.next_due() else {
             break;
@@ -145,12 +146,11 @@ fn send(socket: &UdpSocket, wrap: Wrap, clock: Clock, state: &Mutex<State>) -> S
         while !clock.until(at).is_zero() {
             thread::yield_now();
         }
-        late.push(clock.now().since(at));
-        loop {
-            let now = clock.now();
-            let Some(number) = locked(state).prober.take_due(now) else {
-                break;
-            };
+        let now = clock.now();
+        if met.replace(at) != Some(at) {
+            late.push(now.since(at));
+        }
+        if let Some(number) = locked(state).prober.take_due(now) {
             // A datagram that does not leave is lost, as one that does not arrive.
             drop(socket.send(&wrapped(wrap, number, now)));
         }
