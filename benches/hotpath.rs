@@ -122,7 +122,7 @@ fn check(stream: &Stream) {
     for (one, other) in ours.books.iter().zip(&theirs.books) {
         assert_eq!(one.state(), other.state(), "{}", stream.name);
         for side in recorded::SIDES {
-            let best = |book: &Book| book.levels_best_last(side).last().copied();
+            let best = |book: &Book| book.depth(side).best();
             assert_eq!(best(one), best(other), "{}", stream.name);
         }
     }
@@ -171,7 +171,7 @@ fn large_book(rounds: Rounds) -> Figure {
                     let kind = UpdateKind::Delta { previous };
                     let bids = std::slice::from_ref(change);
                     book.apply(&update(kind, previous + 1, bids), Time(1));
-                    keep(book.levels_best_last(recorded::SIDES[0]).last().copied());
+                    keep(book.depth(recorded::SIDES[0]).best());
                 }
             },
         ),

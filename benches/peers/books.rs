@@ -82,7 +82,7 @@ fn set(book: &mut Book, kind: UpdateKind, sequence: u64, bids: &[Level]) {
 }
 
 fn best(book: &Book) -> Option<Level> {
-    book.levels_best_last(Side::Bid).last().copied()
+    book.depth(Side::Bid).best()
 }
 
 fn made(full: &[Level]) -> Book {

@@ -11,8 +11,9 @@
 
 use thiserror::Error;
 
+use crate::model::depth::Depth;
 use crate::model::instrument::Market;
-use crate::model::market::{BookUpdate, Level, Side, UpdateKind};
+use crate::model::market::{BookUpdate, Side, UpdateKind};
 use crate::model::sealed::LiveBook;
 use crate::model::time::{Span, Time};
 
@@ -83,25 +84,23 @@ pub struct Book {
     market: Market,
     state: BookState,
     sequence: u64,
-    /// Ascending: the best bid is last.
-    bids: Vec<Level>,
-    /// Descending: the best ask is last.
-    asks: Vec<Level>,
+    bids: Depth,
+    asks: Depth,
     received: Time,
     engine_lag: Span,
 }
 
 impl Book {
-    /// Levels kept a side; when full, the level furthest from the market gives way.
-    pub const LEVELS_MAX: usize = 1_024;
+    /// Levels kept a side; when full, those furthest from the market give way.
+    pub const LEVELS_MAX: usize = Depth::LEVELS_MAX;
 
     pub fn new(market: Market) -> Self {
         Self {
             market,
             state: BookState::Gap,
             sequence: 0,
-            bids: Vec::new(),
-            asks: Vec::new(),
+            bids: Depth::new(Side::Bid),
+            asks: Depth::new(Side::Ask),
             received: Time::ZERO,
             engine_lag: Span::ZERO,
         }
@@ -114,7 +113,8 @@ impl Book {
                 if self.state == BookState::Live && update.sequence < self.sequence {
                     return Applied::Old;
                 }
-                self.replace(update);
+                self.bids.replace(update.bids);
+                self.asks.replace(update.asks);
             }
             UpdateKind::Delta { previous } => {
                 if self.state == BookState::Gap {
@@ -128,10 +128,10 @@ impl Book {
                     return Applied::Gap;
                 }
                 for level in update.bids {
-                    upsert(&mut self.bids, *level, Side::Bid);
+                    self.bids.set(*level);
                 }
                 for level in update.asks {
-                    upsert(&mut self.asks, *level, Side::Ask);
+                    self.asks.set(*level);
                 }
             }
         }
@@ -214,27 +214,16 @@ impl Book {
         self.engine_lag
     }
 
-    /// Returns a side's levels with the best last, whatever the state: for display and quotes.
-    pub fn levels_best_last(&self, side: Side) -> &[Level] {
+    /// Returns a side, whatever the state: for display and quotes.
+    pub fn depth(&self, side: Side) -> &Depth {
         match side {
             Side::Bid => &self.bids,
             Side::Ask => &self.asks,
         }
     }
 
-    fn replace(&mut self, update: &BookUpdate<'_>) {
-        self.bids.clear();
-        self.asks.clear();
-        for level in update.bids {
-            upsert(&mut self.bids, *level, Side::Bid);
-        }
-        for level in update.asks {
-            upsert(&mut self.asks, *level, Side::Ask);
-        }
-    }
-
     fn judge(&mut self) -> Applied {
-        let crossed = match (self.bids.last(), self.asks.last()) {
+        let crossed = match (self.bids.best(), self.asks.best()) {
             (Some(bid), Some(ask)) => bid.price >= ask.price,
             _ => false,
         };
@@ -253,51 +242,10 @@ impl Book {
     }
 }
 
-/// Levels from the best one on that are searched first: most changes are there. Each next search is
-/// over this many times as many.
-const NEAR_LEVELS: usize = 16;
-const WIDER: usize = 4;
-
-/// Returns where a level stands or would stand, the best last.
-fn place(levels: &[Level], is_worse: impl Fn(&Level) -> bool) -> usize {
-    let mut end = levels.len();
-    let mut width = NEAR_LEVELS;
-    loop {
-        let begin = levels.len().saturating_sub(width);
-        if begin == 0 || is_worse(&levels[begin]) {
-            return begin + levels[begin..end].partition_point(is_worse);
-        }
-        end = begin;
-        width *= WIDER;
-    }
-}
-
-/// Sets the total at a price; zero removes the level.
-fn upsert(levels: &mut Vec<Level>, level: Level, side: Side) {
-    let at = match side {
-        Side::Bid => place(levels, |there| there.price < level.price),
-        Side::Ask => place(levels, |there| there.price > level.price),
-    };
-    let stands = levels
-        .get(at)
-        .is_some_and(|there| there.price == level.price);
-    match (stands, level.quantity.is_positive()) {
-        (true, true) => levels[at].quantity = level.quantity,
-        (true, false) => {
-            levels.remove(at);
-        }
-        (false, true) if levels.len() < Book::LEVELS_MAX => levels.insert(at, level),
-        (false, true) if at > 0 => {
-            levels.remove(0);
-            levels.insert(at - 1, level);
-        }
-        (false, true | false) => (),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::market::Level;
     use crate::model::number::{Price, Quantity};
 
     const FRESH: Freshness = Freshness {
@@ -364,14 +312,9 @@ mod tests {
             book.apply(&update(delta, 11, &bids, &[level(101, 7)]), Time(2)),
             Applied::Changed
         );
-        assert_eq!(
-            book.levels_best_last(Side::Bid),
-            [level(97, 5), level(98, 2)]
-        );
-        assert_eq!(
-            book.levels_best_last(Side::Ask).last(),
-            Some(&level(101, 7))
-        );
+        let bids: Vec<Level> = book.depth(Side::Bid).levels().collect();
+        assert_eq!(bids, [level(98, 2), level(97, 5)]);
+        assert_eq!(book.depth(Side::Ask).best(), Some(level(101, 7)));
     }
 
     #[test]
@@ -401,7 +344,7 @@ mod tests {
         let delta = UpdateKind::Delta { previous: 8 };
         let applied = book.apply(&update(delta, 9, &[level(99, 0)], &[]), Time(2));
         assert_eq!(applied, Applied::Old);
-        assert_eq!(book.levels_best_last(Side::Bid).last(), Some(&level(99, 1)));
+        assert_eq!(book.depth(Side::Bid).best(), Some(level(99, 1)));
     }
 
     #[test]
@@ -419,29 +362,5 @@ mod tests {
         let applied = book.apply(&update(delta, 11, &[level(101, 1)], &[]), Time(2));
         assert_eq!(applied, Applied::Crossed);
         assert_eq!(book.live(Time(2), &FRESH).unwrap_err(), NotLive::Crossed);
-    }
-
-    #[test]
-    fn a_level_is_found_wherever_it_stands() {
-        for len in 0..200 {
-            let levels: Vec<Level> = (0..len).map(|price| level(2 * price, 1)).collect();
-            for price in -1..=2 * len {
-                let is_worse = |there: &Level| there.price < Price::whole(price);
-                let plain = levels.iter().take_while(|there| is_worse(there)).count();
-                assert_eq!(place(&levels, is_worse), plain, "{price} of {len}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_full_side_drops_its_worst_level() {
-        let mut book = Book::new(market());
-        let count = i64::try_from(Book::LEVELS_MAX).unwrap();
-        let bids: Vec<Level> = (1..=count + 5).map(|price| level(price, 1)).collect();
-        book.apply(&update(UpdateKind::Snapshot, 1, &bids, &[]), Time(1));
-        let levels = book.levels_best_last(Side::Bid);
-        assert_eq!(levels.len(), Book::LEVELS_MAX);
-        assert_eq!(levels[0], level(6, 1));
-        assert_eq!(levels.last(), Some(&level(count + 5, 1)));
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod codec;
 pub mod currency;
+pub mod depth;
 pub mod grammar;
 pub mod ids;
 pub mod instrument;

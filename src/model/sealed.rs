@@ -1,6 +1,7 @@
 //! Values that prove a check was made: each can be made in one folder only, which
 //! `tests/architecture.rs` guards.
 
+use crate::model::depth::{Depth, Levels};
 use crate::model::ids::OrderId;
 use crate::model::instrument::Market;
 use crate::model::market::{Level, Side};
@@ -12,49 +13,46 @@ use crate::model::time::{Span, Time};
 pub struct LiveBook<'a> {
     pub market: Market,
     pub sequence: u64,
-    /// Best bid first.
-    bids: BestLast<'a>,
-    /// Best ask first.
-    asks: BestLast<'a>,
+    bids: &'a Depth,
+    asks: &'a Depth,
     pub received: Time,
     pub engine_lag: Span,
 }
 
-/// One side of a book, stored with its best level last.
-#[derive(Clone, Copy, Debug)]
-struct BestLast<'a>(&'a [Level]);
-
 impl<'a> LiveBook<'a> {
-    /// Seals a checked book. Both slices hold their best level last.
+    /// Seals a checked book.
     pub fn seal(
         market: Market,
         sequence: u64,
-        bids_best_last: &'a [Level],
-        asks_best_last: &'a [Level],
+        bids: &'a Depth,
+        asks: &'a Depth,
         received: Time,
         engine_lag: Span,
     ) -> Self {
         Self {
             market,
             sequence,
-            bids: BestLast(bids_best_last),
-            asks: BestLast(asks_best_last),
+            bids,
+            asks,
             received,
             engine_lag,
         }
     }
 
     /// Returns the levels of a side, best first.
-    pub fn levels(&self, side: Side) -> impl Iterator<Item = Level> + Clone + 'a {
-        let BestLast(levels) = match side {
-            Side::Bid => self.bids,
-            Side::Ask => self.asks,
-        };
-        levels.iter().rev().copied()
+    pub fn levels(&self, side: Side) -> Levels<'a> {
+        self.depth(side).levels()
     }
 
     pub fn best(&self, side: Side) -> Option<Level> {
-        self.levels(side).next()
+        self.depth(side).best()
+    }
+
+    fn depth(&self, side: Side) -> &'a Depth {
+        match side {
+            Side::Bid => self.bids,
+            Side::Ask => self.asks,
+        }
     }
 
     /// Returns the middle between best bid and best ask, where both stand.

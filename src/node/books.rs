@@ -140,13 +140,7 @@ impl Books {
 /// Compares the best prices of a book with all others, whatever state it is in: what seems to pay on
 /// a book that is not live is counted as skipped.
 fn note(state: &mut BookState, bests: &mut Bests) {
-    let best = |side| {
-        state
-            .book
-            .levels_best_last(side)
-            .last()
-            .map(|level| level.price)
-    };
+    let best = |side| state.book.depth(side).best().map(|level| level.price);
     let (ask, bid) = (best(Side::Ask), best(Side::Bid));
     if let Some(slot) = state.slot {
         bests.set(slot, ask, bid);

@@ -145,8 +145,8 @@ impl Node {
             return;
         };
         let best = |state: &BookState, side| {
-            let levels = state.book.levels_best_last(side);
-            levels.last().map(|level| level.price)
+            let best = state.book.depth(side).best();
+            best.map(|level| level.price)
         };
         let (Some(ask), Some(bid)) = (best(bought, Side::Ask), best(sold, Side::Bid)) else {
             return;
@@ -469,7 +469,7 @@ impl Node {
         let price = self
             .books
             .get(&market)
-            .and_then(|state| state.book.levels_best_last(side.opposite()).last().copied())
+            .and_then(|state| state.book.depth(side.opposite()).best())
             .map_or(Price::whole(1), |level| level.price);
         if let Err(limit) = self.gate.room(market, side, price) {
             return limit.word();

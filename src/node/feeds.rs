@@ -242,7 +242,7 @@ impl Node {
                 // How far behind is too far is for whoever would trade on it to say.
                 is_live: matches!(book.live(now, &freshness), Ok(_) | Err(NotLive::Lagging)),
             };
-            let best_first = |side| book.levels_best_last(side).iter().rev().copied();
+            let best_first = |side| book.depth(side).levels();
             let (bids, asks) = (best_first(Side::Bid), best_first(Side::Ask));
             Some(out.write(|arena| head.encode(bids, asks, arena)))
         });

@@ -105,7 +105,7 @@ impl Node {
         };
         let book = &state.book;
         let best = |side: Side| {
-            let best = book.levels_best_last(side).last();
+            let best = book.depth(side).best();
             best.map(|level| level.price.to_string())
         };
         let word = match (is_up, book.live(now, &self.freshness).err()) {

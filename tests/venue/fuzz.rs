@@ -106,7 +106,7 @@ fn knock(world: &mut World, door: Door, bytes: &[Vec<u8>; 2], book: &mut Book) -
     let mut listen = |heard: Heard<'_>| {
         if let Heard::Book(update) = heard {
             book.apply(&update, now);
-            let best = |side| book.levels_best_last(side).last().map(|level| level.price);
+            let best = |side| book.depth(side).best().map(|level| level.price);
             let (bid, ask) = (best(Side::Bid), best(Side::Ask));
             let is_crossed = bid.zip(ask).is_some_and(|(bid, ask)| bid >= ask);
             assert!(
@@ -114,7 +114,7 @@ fn knock(world: &mut World, door: Door, bytes: &[Vec<u8>; 2], book: &mut Book) -
                 "crossed and live"
             );
             for side in [Side::Bid, Side::Ask] {
-                assert!(book.levels_best_last(side).len() <= Book::LEVELS_MAX);
+                assert!(book.depth(side).len() <= Book::LEVELS_MAX);
             }
         }
     };

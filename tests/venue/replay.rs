@@ -238,8 +238,8 @@ impl Stage {
 
 pub(crate) fn best(book: &Book, depth: usize) -> [Vec<Level>; 2] {
     [Side::Bid, Side::Ask].map(|side| {
-        let levels = book.levels_best_last(side).iter().rev();
-        levels.take(depth).copied().collect()
+        let levels = book.depth(side).levels();
+        levels.take(depth).collect()
     })
 }
 

@@ -78,7 +78,7 @@ fn check(
             *changes.entry(pair).or_default() += 1;
         }
         for (pair, book) in &stage.books {
-            let best = |side: Side| book.levels_best_last(side).last().copied();
+            let best = |side: Side| book.depth(side).best();
             if let (Some(bid), Some(ask)) = (best(Side::Bid), best(Side::Ask)) {
                 come_to.insert((*pair, book.sequence()), [bid, ask]);
             }

@@ -142,8 +142,8 @@ impl Replay {
 
     /// Returns the best levels of a side, best first.
     pub(crate) fn best(&self, market: Market, side: Side, count: usize) -> Vec<Level> {
-        let levels = self.books[&market].levels_best_last(side).iter().rev();
-        levels.take(count).copied().collect()
+        let levels = self.books[&market].depth(side).levels();
+        levels.take(count).collect()
     }
 
     /// Asserts that the best levels are those that others found, by value.

@@ -51,11 +51,7 @@ impl Barter {
         };
         let books = Ours::ready(stream).books;
         let book = |book: &expressnet::book::Book| {
-            let side = |side| {
-                book.levels_best_last(side)
-                    .iter()
-                    .map(|level| their(*level))
-            };
+            let side = |side| book.depth(side).levels().map(their);
             OrderBook::new(book.sequence(), None, side(Side::Bid), side(Side::Ask))
         };
         let pairs = stream.pairs.iter();

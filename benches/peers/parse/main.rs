@@ -116,5 +116,5 @@ fn check(stream: &Stream) {
 }
 
 fn bests(book: &Book) -> [Option<Level>; 2] {
-    SIDES.map(|side| book.levels_best_last(side).last().copied())
+    SIDES.map(|side| book.depth(side).best())
 }
