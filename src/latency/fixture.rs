@@ -1,6 +1,6 @@
 //! Trains, keys and reports for the tests beside this code.
 
-use ring::signature::{Ed25519KeyPair, KeyPair};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 
 use crate::latency::histogram;
 use crate::latency::report::{Header, Report};

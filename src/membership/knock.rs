@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 
-use ring::hmac;
+use aws_lc_rs::hmac;
 use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::membership::tag::{HINT_BYTES, STAMP_BYTES, TAG_BYTES, equal, hint, pair_key, tag};

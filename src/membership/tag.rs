@@ -1,6 +1,6 @@
 //! The keyed tag on first packets: keys, hints and the tag itself.
 
-use ring::{hkdf, hmac};
+use aws_lc_rs::{hkdf, hmac};
 
 use crate::model::ids::NodeId;
 

@@ -1,7 +1,7 @@
 //! Node keys: the pin that follows from one, and what one has signed.
 
-use ring::digest;
-use ring::signature::{ED25519, UnparsedPublicKey};
+use aws_lc_rs::digest;
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 
 use crate::model::ids::Pin;
 

@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
-use ring::digest;
 
 use crate::config::FILE_BYTES_MAX;
 use crate::latency::lines::{Assembly, Heard};

@@ -121,7 +121,7 @@ impl Queries {
 
 fn client(ca_pem: Option<&[u8]>) -> Result<reqwest::Client, reqwest::Error> {
     // Another provider may be installed already; either serves.
-    rustls::crypto::ring::default_provider()
+    rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .ok();
     let builder = reqwest::Client::builder()

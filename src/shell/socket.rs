@@ -63,7 +63,7 @@ impl Trust {
     /// # Errors
     /// The file holds no certificate.
     pub fn new(ca_pem: Option<&[u8]>) -> Result<Self, SocketError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder =
             ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let config = match ca_pem {

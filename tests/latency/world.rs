@@ -1,5 +1,6 @@
 //! A mesh of five sites as its probers would have measured it, without a network.
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use expressnet::latency::report::{Header, Report};
 use expressnet::latency::sign;
 use expressnet::latency::train::{
@@ -10,7 +11,6 @@ use expressnet::latency::wire::Hex;
 use expressnet::model::key::pin_of;
 use expressnet::model::random::Random;
 use expressnet::model::time::{Span, Time};
-use ring::signature::{Ed25519KeyPair, KeyPair};
 
 const START: Time = Time(1_790_000_000_000_000_000);
 const INTERVAL: Span = Span::millis(10);

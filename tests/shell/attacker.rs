@@ -111,7 +111,7 @@ pub(super) fn certificate_of(home: &Home) -> CertificateDer<'static> {
 /// Shows a chain with a key, whether they belong together or not.
 pub(super) fn shown(chain: Vec<CertificateDer<'static>>, pkcs8: Vec<u8>) -> Shown {
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pkcs8));
-    let key = rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
+    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
     Arc::new(CertifiedKey::new(chain, key))
 }
 
@@ -127,7 +127,7 @@ pub(super) fn forge(key: &rcgen::KeyPair, name: &str) -> CertificateDer<'static>
 
 /// A client that trusts everybody, resumes and wants 0-RTT.
 pub(super) fn client(shown: Option<Shown>) -> ClientConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -144,7 +144,7 @@ pub(super) fn client(shown: Option<Shown>) -> ClientConfig {
 
 /// A server that asks nobody for a certificate.
 pub(super) fn server(shown: Shown) -> ServerConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -207,7 +207,7 @@ impl ServerCertVerifier for Gullible {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::ring::default_provider()
+        rustls::crypto::aws_lc_rs::default_provider()
             .signature_verification_algorithms
             .supported_schemes()
     }

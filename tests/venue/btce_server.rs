@@ -6,6 +6,7 @@ mod feed;
 mod orders;
 mod public;
 
+use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER;
 use expressnet::model::currency::Currency;
 use expressnet::model::instrument::Pair;
@@ -17,7 +18,6 @@ use expressnet::venue::btce::style::Style;
 use expressnet::venue::serving::market::Source;
 use expressnet::venue::serving::{AccountSettings, ServerSettings};
 use expressnet::venue::{Credentials, Server, ServerReply, ServerRequest, StreamNo};
-use ring::hmac;
 
 /// An exchange with two customers, and the next nonce of each.
 struct Shop {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER;
-use ring::hmac;
 
 use crate::model::time::{Span, Time};
 use crate::venue::Credentials;

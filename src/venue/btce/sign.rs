@@ -5,8 +5,8 @@
 
 use std::fmt;
 
+use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER;
-use ring::hmac;
 
 use crate::venue::Credentials;
 

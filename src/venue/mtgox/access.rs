@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use aws_lc_rs::hmac;
 use data_encoding::BASE64;
-use ring::hmac;
 use uuid::Uuid;
 
 use crate::model::time::{Span, Time};

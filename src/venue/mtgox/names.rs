@@ -1,6 +1,6 @@
 //! Names the venue makes up: order ids, stamps, channels.
 
-use ring::{digest, hmac};
+use aws_lc_rs::{digest, hmac};
 use uuid::{Builder, Uuid};
 
 use crate::model::currency::Currency;

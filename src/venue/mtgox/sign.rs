@@ -5,8 +5,8 @@
 
 use std::fmt;
 
+use aws_lc_rs::hmac;
 use data_encoding::BASE64;
-use ring::hmac;
 use uuid::Uuid;
 
 use crate::venue::Credentials;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use ring::hmac;
+use aws_lc_rs::hmac;
 
 use crate::model::time::{Span, Time};
 use crate::venue::exchange::AccountNo;

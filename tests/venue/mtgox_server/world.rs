@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use aws_lc_rs::hmac;
 use data_encoding::{BASE64, HEXLOWER};
 use expressnet::model::instrument::Pair;
 use expressnet::model::market::Level;
@@ -16,7 +17,6 @@ use expressnet::venue::serving::fault::Fault;
 use expressnet::venue::serving::market::Source;
 pub(super) use expressnet::venue::serving::{AccountSettings, ServerSettings};
 use expressnet::venue::{Credentials, Server, ServerReply, ServerRequest, StreamNo};
-use ring::hmac;
 use serde_json::{Value, json};
 
 pub(super) const KEY: &str = "f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
