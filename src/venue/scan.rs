@@ -109,10 +109,7 @@ impl<'a> Scan<'a> {
     /// Reads up to the quote that ends a string, and over it. A string with an escape is none.
     #[inline]
     pub fn text(&mut self) -> Option<&'a [u8]> {
-        let len = self
-            .rest
-            .iter()
-            .position(|byte| matches!(byte, b'"' | b'\\'))?;
+        let len = text_len(self.rest)?;
         if self.rest[len] == b'\\' {
             return None;
         }
@@ -326,6 +323,25 @@ fn digits_of_word(word: u64) -> (u64, usize) {
     (outer.wrapping_add(inner) >> 32, count as usize)
 }
 
+/// Returns where the first quote or backslash stands, eight bytes at a time.
+#[inline]
+pub fn text_len(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 0xFF;
+    const TOPS: u64 = ONES << 7;
+    // The lowest byte found is right; those above it may be taken for zero by the borrow.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & TOPS;
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found = zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5C));
+        if found != 0 {
+            return Some(index * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let is_end = |byte: &u8| matches!(byte, b'"' | b'\\');
+    Some(words.len() * 8 + tail.iter().position(is_end)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -452,5 +468,18 @@ mod tests {
         assert_eq!(scan.rest(), b",\"x");
         assert_eq!(Scan::new(br#"BTC\/USD""#).text(), None);
         assert_eq!(Scan::new(b"open").text(), None);
+    }
+
+    #[test]
+    fn a_text_ends_where_its_first_quote_or_backslash_stands() {
+        let mut random = Random::new(11);
+        for _ in 0..20_000 {
+            let letters = b"\"\\!#][\xA2\xDC\x00\x21\x23az\xFF\x5B\x5D";
+            let count = random.below(40);
+            let mut letter = || letters[random.below(letters.len() as u64) as usize];
+            let text: Vec<u8> = (0..count).map(|_| letter()).collect();
+            let plain = text.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+            assert_eq!(text_len(&text), plain, "{text:?}");
+        }
     }
 }

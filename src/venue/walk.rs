@@ -4,7 +4,7 @@
 //! not take is left to serde_json, so that it never decides alone that a frame is wrong.
 
 use crate::model::number::{Price, Quantity};
-use crate::venue::scan::Scan;
+use crate::venue::scan::{Scan, text_len};
 
 /// Brackets that may stand in each other where a value is skipped.
 const DEPTH_MAX: usize = 64;
@@ -84,8 +84,7 @@ impl<'a> Walk<'a> {
         if self.peek()? == b'"' {
             return self.text();
         }
-        let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t');
-        let len = self.rest.iter().position(is_end)?;
+        let len = self.rest.iter().position(is_end_of_digits)?;
         let (digits, rest) = self.rest.split_at(len);
         self.rest = rest;
         Some(digits)
@@ -117,32 +116,38 @@ impl<'a> Walk<'a> {
 
     /// Reads over one value of any kind.
     pub fn skip(&mut self) -> Option<()> {
-        let mut depth = 0;
+        self.skip_space();
+        let mut depth = 0_usize;
+        let mut rest = self.rest;
         loop {
-            match self.peek()? {
+            let (first, behind) = rest.split_first()?;
+            rest = behind;
+            match first {
                 b'"' => {
-                    self.text()?;
+                    let len = text_len(rest)?;
+                    let (end, behind) = rest[len..].split_first()?;
+                    if *end == b'\\' {
+                        return None;
+                    }
+                    rest = behind;
                 }
-                open @ (b'{' | b'[') => {
+                b'{' | b'[' => {
                     depth += 1;
-                    self.take(open)?;
                     if depth > DEPTH_MAX {
                         return None;
                     }
                 }
-                close @ (b'}' | b']') => {
-                    depth = usize::checked_sub(depth, 1)?;
-                    self.take(close)?;
-                }
-                between @ (b',' | b':') if depth > 0 => self.take(between)?,
+                b'}' | b']' => depth = depth.checked_sub(1)?,
+                b',' | b':' if depth > 0 => continue,
                 b',' | b':' => return None,
+                b' ' | b'\n' | b'\r' | b'\t' => continue,
                 _ => {
-                    if self.digits()?.is_empty() {
-                        return None;
-                    }
+                    let len = rest.iter().position(is_end_of_digits)?;
+                    rest = &rest[len..];
                 }
             }
             if depth == 0 {
+                self.rest = rest;
                 return Some(());
             }
         }
@@ -173,6 +178,11 @@ impl<'a> Walk<'a> {
             self.rest = rest;
         }
     }
+}
+
+#[inline]
+fn is_end_of_digits(byte: &u8) -> bool {
+    matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t')
 }
 
 #[cfg(test)]

@@ -52,8 +52,8 @@ impl Depth {
     }
 
     /// Returns the CRC-32 over the ten best asks, then the ten best bids. What did not change is not
-    /// written or summed again.
-    #[inline]
+    /// written or summed again. Not inlined, so that its share can be counted.
+    #[inline(never)]
     pub fn checksum(&mut self) -> u32 {
         if self.asks.is_changed {
             self.sum_of_asks = crc32fast::hash(self.asks.written());
