@@ -242,9 +242,11 @@ impl Node {
                 // How far behind is too far is for whoever would trade on it to say.
                 is_live: matches!(book.live(now, &freshness), Ok(_) | Err(NotLive::Lagging)),
             };
-            let best_first = |side| book.depth(side).levels();
-            let (bids, asks) = (best_first(Side::Bid), best_first(Side::Ask));
-            Some(out.write(|arena| head.encode(bids, asks, arena)))
+            let (bids, asks) = (book.depth(Side::Bid), book.depth(Side::Ask));
+            Some(out.write(|arena| match (bids.dense(), asks.dense()) {
+                (Some(bids), Some(asks)) => head.encode(bids, asks, arena),
+                _ => head.encode(bids.levels(), asks.levels(), arena),
+            }))
         });
         let Some(bytes) = written.flatten() else {
             return;

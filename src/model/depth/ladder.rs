@@ -160,7 +160,10 @@ impl Ladder {
     #[inline]
     pub(super) fn next_below(&self, end: usize) -> Option<usize> {
         let (word, bit) = (end / WORD, end % WORD);
-        let here = self.bits.get(word).map_or(0, |bits| bits & ((1 << bit) - 1));
+        let here = self
+            .bits
+            .get(word)
+            .map_or(0, |bits| bits & ((1 << bit) - 1));
         if here != 0 {
             return Some(word * WORD + highest(here));
         }

@@ -21,12 +21,13 @@ use crate::model::number::Price;
 /// over this many times as many.
 const NEAR_LEVELS: usize = 16;
 const WIDER: usize = 4;
-/// Changes since the last snapshot, and levels, from which on a side may be worth a ladder.
-const LADDER_CHANGES: u32 = 64;
-const LADDER_LEVELS: usize = 64;
+/// Changes since the last snapshot, and levels, from which on a side may be worth a ladder: to begin
+/// one costs as much as some hundred changes.
+const LADDER_CHANGES: u32 = 512;
+const LADDER_LEVELS: usize = 256;
 /// Levels that a new ladder holds at the least. With fewer the tick is too fine for one, and the next
 /// is tried after twice as many changes.
-const LADDER_WORTH: usize = 32;
+const LADDER_WORTH: usize = 64;
 const LADDER_PATIENCE_MAX: u32 = 1 << 20;
 
 /// The levels of one side.
@@ -93,12 +94,11 @@ impl Depth {
     /// Sets the total at a price; zero removes the level.
     #[inline]
     pub fn set(&mut self, level: Level) {
-        let key = key(self.side, level.price);
         let Some(ladder) = &mut self.ladder else {
             self.set_sorted(level);
             return self.count_change();
         };
-        match ladder.place(key) {
+        match ladder.place(key(self.side, level.price)) {
             Place::At(slot) if !level.quantity.is_positive() => {
                 ladder.remove(slot);
                 if ladder.wants_to_move(!self.sorted.is_empty()) {
@@ -135,6 +135,13 @@ impl Depth {
         }
     }
 
+    /// Returns the levels, best first, where they lie in one piece: walked in half the time.
+    #[inline]
+    pub fn dense(&self) -> Option<impl ExactSizeIterator<Item = Level>> {
+        let levels = self.sorted.iter().rev().copied();
+        self.ladder.is_none().then_some(levels)
+    }
+
     pub fn len(&self) -> usize {
         self.sorted.len() + self.ladder.as_ref().map_or(0, |ladder| ladder.len())
     }
@@ -151,10 +158,11 @@ impl Depth {
         }
     }
 
-    /// Puts a ladder where the best levels are, a slot for whatever divides all prices.
+    /// Puts a ladder where the best levels are, a slot for whatever divides their prices.
     #[cold]
     fn begin_ladder(&mut self) {
-        let tick = self.sorted.iter().fold(0, |tick, level| gcd(tick, level.price.0));
+        let best = self.sorted.iter().rev().take(LADDER_WORTH);
+        let tick = best.fold(0, |tick, level| gcd(tick, level.price.0));
         self.build_ladder(tick);
     }
 
@@ -169,7 +177,11 @@ impl Depth {
         });
         self.ladder = begun;
         self.fill_ladder();
-        if self.ladder.as_ref().is_none_or(|ladder| ladder.len() < LADDER_WORTH) {
+        if self
+            .ladder
+            .as_ref()
+            .is_none_or(|ladder| ladder.len() < LADDER_WORTH)
+        {
             self.empty_ladder();
             self.ladder = None;
             self.until_ladder = self.patience;
@@ -238,9 +250,10 @@ impl Depth {
     }
 
     fn set_sorted(&mut self, level: Level) {
-        let side = self.side;
-        let wanted = key(side, level.price);
-        let at = place(&self.sorted, |there| key(side, there.price) < wanted);
+        let at = match self.side {
+            Side::Bid => place(&self.sorted, |there| there.price < level.price),
+            Side::Ask => place(&self.sorted, |there| there.price > level.price),
+        };
         let stands = self
             .sorted
             .get(at)
@@ -266,24 +279,34 @@ impl Iterator for Levels<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Level> {
-        if let Some(ladder) = self.ladder {
-            if let Some(slot) = ladder.next_below(self.told) {
-                self.told = slot;
-                return Some(ladder.level(slot));
-            }
-            self.ladder = None;
+        match self.ladder {
+            None => self.sorted.next_back().copied(),
+            Some(ladder) => self.next_of_ladder(ladder),
         }
-        self.sorted.next_back().copied()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let slots = self.ladder.map_or(0, |ladder| ladder.count_below(self.told));
+        let slots = self
+            .ladder
+            .map_or(0, |ladder| ladder.count_below(self.told));
         let left = slots + self.sorted.len();
         (left, Some(left))
     }
 }
 
 impl ExactSizeIterator for Levels<'_> {}
+
+impl<'a> Levels<'a> {
+    #[inline(never)]
+    fn next_of_ladder(&mut self, ladder: &'a Ladder) -> Option<Level> {
+        if let Some(slot) = ladder.next_below(self.told) {
+            self.told = slot;
+            return Some(ladder.level(slot));
+        }
+        self.ladder = None;
+        self.sorted.next_back().copied()
+    }
+}
 
 /// Returns a number that is greater for the better price.
 #[inline]
@@ -359,8 +382,10 @@ mod tests {
                 .collect();
             let there = |(_, level): &(&i64, &Level)| level.quantity.is_positive();
             let kept = quantities.iter().filter(there).rev();
-            self.0
-                .extend(kept.take(Depth::LEVELS_MAX).map(|(key, level)| (*key, *level)));
+            self.0.extend(
+                kept.take(Depth::LEVELS_MAX)
+                    .map(|(key, level)| (*key, *level)),
+            );
         }
 
         #[track_caller]
@@ -453,7 +478,12 @@ mod tests {
         for side in [Side::Bid, Side::Ask] {
             let (mut depth, mut plain) = (Depth::new(side), Plain::default());
             for step in 0..500_i64 {
-                for price in [i64::MAX - step, 1 + step, i64::MAX / 2, i64::MAX / (1 + step)] {
+                for price in [
+                    i64::MAX - step,
+                    1 + step,
+                    i64::MAX / 2,
+                    i64::MAX / (1 + step),
+                ] {
                     let change = level(price, 1 + step % 2);
                     depth.set(change);
                     plain.set(side, change);
