@@ -10,6 +10,7 @@
 #![expect(clippy::print_stderr, reason = "what is skipped is said aloud")]
 
 mod each;
+mod futures;
 mod harness;
 mod large;
 mod recorded;
@@ -21,6 +22,7 @@ use expressnet::model::number::{Price, Quantity};
 use expressnet::model::time::{Span, Time};
 
 use crate::each::each;
+use crate::futures::futures;
 use crate::harness::{Figure, Rounds, compare, keep, pin, report};
 use crate::large::{changes, full, market};
 use crate::recorded::{Ours, Stream, streams};
@@ -35,7 +37,7 @@ fn main() {
     }
     pin();
     let mut figures = Vec::new();
-    for stream in streams() {
+    for stream in all_streams() {
         figures.push(read(&stream, rounds));
         figures.push(spaced(&stream, rounds));
         figures.extend(each(&stream, rounds));
@@ -44,10 +46,18 @@ fn main() {
     report("hotpath", &figures);
 }
 
+/// Recorded streams, and one made of them.
+fn all_streams() -> Vec<Stream> {
+    let mut streams = streams();
+    let made: Vec<Stream> = streams.iter().filter_map(futures).collect();
+    streams.extend(made);
+    streams
+}
+
 /// Reads the steady frames of one stream once, for tools that count instructions, and says how many
 /// they are.
 fn count(name: &str) {
-    let streams = streams();
+    let streams = all_streams();
     let Some(stream) = streams.iter().find(|stream| stream.name == name) else {
         return;
     };

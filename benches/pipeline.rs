@@ -9,6 +9,7 @@
 
 mod cold;
 #[path = "../tests/node/leader.rs"]
+#[expect(dead_code, reason = "here nobody draws on a leader's envelopes")]
 mod leader;
 
 use std::alloc::System;

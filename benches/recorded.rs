@@ -111,6 +111,32 @@ fn beside_the_project() -> PathBuf {
         .unwrap_or_else(|| own.join("../shared/fixtures"))
 }
 
+impl Stream {
+    /// A stream of frames that were made: what stands before them is frames, and documents of the
+    /// markets they are about.
+    pub(crate) fn made(
+        dialect: &'static dyn Dialect,
+        kind: Kind,
+        pairs: Vec<Pair>,
+        before: Vec<(Option<Pair>, Vec<u8>)>,
+        steady: Vec<Vec<u8>>,
+    ) -> Self {
+        let pieces = before.into_iter().map(|(document_of, data)| Piece {
+            at: Time(Span::SECOND.0),
+            document_of,
+            data,
+        });
+        Self {
+            name: dialect.name().to_owned(),
+            kind,
+            pairs,
+            dialect,
+            before: pieces.collect(),
+            steady,
+        }
+    }
+}
+
 fn stream(file: &Path, dialect: &'static dyn Dialect, kind: Kind) -> Option<Stream> {
     let pieces = pieces(file);
     let is_book = |piece: &Piece| {

@@ -13,6 +13,10 @@ mod figure;
 
 mod admission;
 mod contestant;
+#[path = "../../tests/node/leader.rs"]
+#[expect(dead_code, reason = "here nobody commands a leader")]
+mod leader;
+mod legs;
 mod ours;
 mod stock;
 mod udp;
@@ -76,6 +80,9 @@ fn main() {
     if wanted("hop") {
         hops(effort, &mut figures);
     }
+    if wanted("leg") {
+        legs(effort, &mut figures);
+    }
     if wanted("shared") {
         shared(effort, &mut figures);
     }
@@ -110,6 +117,24 @@ fn hops(effort: Effort, figures: &mut Vec<Figure>) {
         Pace::EveryMilli,
     );
     figures.extend(sparse.figures("hop_sparse", 0, "udp spin", 2));
+}
+
+/// From the change of a book to the leg that leaves another node, beside the way alone.
+fn legs(effort: Effort, figures: &mut Vec<Figure>) {
+    let mut ends = [
+        legs::contestant(HOT),
+        ours::contestant("half stream", HOT, Way::Stream),
+        ours::contestant("half datagram", HOT, Way::Datagram),
+    ];
+    let close = contestant::race(&mut ends, effort.rounds, effort.close / 20, Pace::Close);
+    for (peer, at) in [("half a hop, stream", 1), ("half a hop, datagram", 2)] {
+        let half = |figure: Figure| Figure {
+            peer_ns: figure.peer_ns / 2.0,
+            ..figure
+        };
+        let beside = close.figures("book_to_far_leg", 0, peer, at);
+        figures.extend(beside.into_iter().map(half));
+    }
 }
 
 /// `shared` against the same runtime's own socket.

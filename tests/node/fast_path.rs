@@ -2,7 +2,7 @@
 
 use expressnet::model::market::Side;
 use expressnet::model::time::Span;
-use expressnet::node::input::Command;
+use expressnet::node::input::{Command, Input};
 use expressnet::risk::Switch;
 
 use crate::node::leader::Leader;
@@ -86,4 +86,21 @@ fn clear(leader: &mut Leader<()>, side: Side) {
     leader.frame(&frame);
     leader.settle();
     leader.advance(Span::millis(60));
+}
+
+/// A peer's draw on an envelope that is armed leaves for the venue with the frame that brings it.
+#[test]
+fn a_draw_of_a_peer_is_fired_by_the_step_that_hears_it() {
+    let mut holder = Leader::new(());
+    for round in 0..100 {
+        let side = [Side::Ask, Side::Bid][round % 2];
+        let (bytes, link) = (holder.draw_frame(side), holder.link);
+        holder.hand(Input::LinkStream {
+            link,
+            bytes: &bytes,
+        });
+        assert_eq!(holder.legs(), (false, true), "round {round}");
+        holder.settle();
+        holder.advance(Span::millis(60));
+    }
 }

@@ -9,12 +9,14 @@ use expressnet::config::checked::Config;
 use expressnet::journal::owed::Owed;
 use expressnet::membership::{Direction, Peer};
 use expressnet::model::currency::Currency;
-use expressnet::model::ids::{CommandNo, CommitNo, EnvelopeId, LinkNo, OrderId, Pin, RequestNo};
+use expressnet::model::ids::{
+    CommandNo, CommitNo, EnvelopeId, LinkNo, OrderId, Pin, PlanId, RequestNo,
+};
 use expressnet::model::instrument::{Market, VenueId};
 use expressnet::model::market::{FeeIn, Level, Rules, Side};
 use expressnet::model::number::{Price, Quantity};
 use expressnet::model::time::{Span, Time};
-use expressnet::model::trade::{Draw, Filled, Grant, LegReport};
+use expressnet::model::trade::{Draw, Filled, Grant, LegReport, Purpose};
 use expressnet::node::input::{Command, Input, Outcome};
 use expressnet::node::output::{Bytes, Outbox, Output};
 use expressnet::node::{Me, Node};
@@ -50,6 +52,8 @@ pub(crate) struct Leader<P> {
     /// Quotes before the peer's venue began its sequence anew.
     pub(crate) quotes_before: u64,
     granted: BTreeMap<Side, Granted>,
+    /// Rights that the node has given, and how many orders were drawn on each.
+    given: BTreeMap<Side, (Grant, u16)>,
     envelopes: u64,
     commands: u64,
     journalled: CommitNo,
@@ -154,6 +158,7 @@ impl<P: Probe> Leader<P> {
             quoted: (0, Time::ZERO),
             quotes_before: 0,
             granted: BTreeMap::new(),
+            given: BTreeMap::new(),
             envelopes: 0,
             commands: 0,
             journalled: CommitNo::default(),
@@ -261,6 +266,29 @@ impl<P: Probe> Leader<P> {
         }
     }
 
+    /// Makes the frame by which the peer draws a leg on what the node has granted it.
+    pub(crate) fn draw_frame(&mut self, side: Side) -> Vec<u8> {
+        let (grant, draws) = self.given.get_mut(&side).unwrap();
+        let order = OrderId(grant.first.0 + u64::from(*draws));
+        *draws += 1;
+        assert!(*draws <= grant.orders, "the node grants anew in time");
+        let draw = Draw {
+            envelope: grant.envelope,
+            order,
+            plan: PlanId(order.0),
+            quantity: RULES.quantity_min,
+            limit: Self::price(side.opposite(), 0),
+            purpose: Purpose::Open,
+        };
+        let mut bytes = Vec::new();
+        let message = Message::Fire(draw);
+        let sent = self.peer.send(|frame| message.encode(frame), &mut |frame| {
+            bytes = frame.to_vec();
+        });
+        sent.unwrap();
+        bytes
+    }
+
     /// Makes a frame that opens a window: an ask below the peer's bids, or a bid above its asks.
     pub(crate) fn crossing_frame(&mut self, side: Side) -> Vec<u8> {
         self.single(side, Quantity(50_000_000))
@@ -315,7 +343,7 @@ impl<P: Probe> Leader<P> {
     }
 
     /// Returns whether the last step wrote a leg's bytes for the peer, and for the own venue.
-    fn legs(&self) -> (bool, bool) {
+    pub(crate) fn legs(&self) -> (bool, bool) {
         let (mut at_peer, mut at_venue) = (false, false);
         for output in self.out.outputs() {
             match output {
@@ -419,6 +447,8 @@ impl<P: Probe> Leader<P> {
         let message = Message::decode(bytes).unwrap();
         if let Message::Fire(draw) = message {
             self.fill(&draw);
+        } else if let Message::Grant { grant, .. } = message {
+            self.given.insert(grant.side, (grant, 0));
         } else if let Message::Talk(Talk::TrainAsk { train, .. }) = message {
             self.say(&Message::Talk(Talk::TrainAnswer {
                 train,

@@ -15,6 +15,7 @@ mod harness;
 #[path = "../race.rs"]
 mod race;
 #[path = "../../recorded.rs"]
+#[expect(dead_code, reason = "here no stream is made")]
 mod recorded;
 #[path = "../../typed.rs"]
 mod typed;
