@@ -22,7 +22,6 @@ mod stock;
 #[path = "transport/udp.rs"]
 mod udp;
 
-use std::alloc::System;
 use std::cell::Cell;
 use std::fs;
 use std::rc::Rc;
@@ -35,7 +34,6 @@ use expressnet::model::ids::{LinkNo, NodeId};
 use expressnet::shell::MeshSink;
 use expressnet::shell::mesh::{Mesh, Profile};
 use quinn::Endpoint;
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
@@ -47,15 +45,14 @@ use crate::udp::runtime;
 pub(crate) const MESSAGE_BYTES: usize = 64;
 pub(crate) const FAN_OUT: usize = 12;
 pub(crate) const QUOTE_BYTES: usize = 256;
+/// Links whose memory is looked at: so many that pages and what the process does besides are small.
+const MANY: usize = 120;
 /// After the last handshake, until what it needed is given back.
 const SETTLE: Duration = Duration::from_secs(2);
 
 const COLD: Profile = Profile::Colo {
     park_after: Duration::ZERO,
 };
-
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// What one kind of link costs.
 struct Cost {
@@ -94,6 +91,7 @@ fn main() {
 
 /// Tells how far the links are: ready, linked, and at the end the thread's own time.
 struct Steps {
+    links: usize,
     ready: Sender<()>,
     go: Receiver<()>,
     linked: Sender<()>,
@@ -101,12 +99,23 @@ struct Steps {
     cpu_ns: Sender<u64>,
 }
 
-fn cost(idle: Duration, run: impl FnOnce(Steps) + Send + 'static) -> Cost {
+fn cost(idle: Duration, run: impl Fn(Steps) + Copy + Send + 'static) -> Cost {
+    let (bytes, _) = linked(MANY, Duration::ZERO, run);
+    let (_, cpu_ns) = linked(FAN_OUT, idle, run);
+    Cost {
+        bytes_per_end: bytes as f64 / (2 * MANY) as f64,
+        cpu_ns_per_s: cpu_ns as f64 / idle.as_secs_f64(),
+    }
+}
+
+/// Links both ends; returns the bytes that took, and the time of the thread while all are idle.
+fn linked(links: usize, idle: Duration, run: impl FnOnce(Steps) + Send + 'static) -> (i64, u64) {
     let (ready, is_ready) = channel();
     let (go, going) = channel();
     let (linked, is_linked) = channel();
     let (cpu_ns, taken) = channel();
     let steps = Steps {
+        links,
         ready,
         go: going,
         linked,
@@ -115,21 +124,18 @@ fn cost(idle: Duration, run: impl FnOnce(Steps) + Send + 'static) -> Cost {
     };
     thread::spawn(move || run(steps));
     is_ready.recv().unwrap();
-    let before = live_bytes();
+    let before = resident_bytes();
     go.send(()).unwrap();
     is_linked.recv().unwrap();
-    let bytes = live_bytes() - before;
-    let cpu_ns = taken.recv().unwrap();
-    Cost {
-        bytes_per_end: bytes as f64 / (2 * FAN_OUT) as f64,
-        cpu_ns_per_s: cpu_ns as f64 / idle.as_secs_f64(),
-    }
+    (resident_bytes() - before, taken.recv().unwrap())
 }
 
-fn live_bytes() -> i64 {
-    let stats = ALLOCATOR.stats();
-    let live = stats.bytes_allocated - stats.bytes_deallocated;
-    i64::try_from(live).unwrap()
+/// Memory of this process that no file backs, as the kernel counts it: whatever language asked.
+fn resident_bytes() -> i64 {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = rollup.lines().find(|line| line.starts_with("Anonymous:"));
+    let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
+    kilobytes.parse::<i64>().unwrap() * 1_024
 }
 
 /// Time that this thread has run, as the kernel counts it.
@@ -172,17 +178,18 @@ impl MeshSink for Sink {
     fn datagram(&self, _link: LinkNo, _bytes: &[u8]) {}
 }
 
-/// One node with links to twelve, all in one process.
+/// One node with links to many, all in one process.
 fn mesh(profile: Profile, steps: Steps) {
     let listen = ([127, 0, 0, 1], 0).into();
     let name = format!("links-{profile:?}").replace(|letter: char| !letter.is_alphanumeric(), "-");
     let near = Home::new(&name);
     let nowhere = near.peer(([127, 0, 0, 1], 9).into());
     let (listening, addresses) = channel();
+    let links = steps.links;
     thread::spawn(move || {
         LocalSet::new().block_on(&runtime(), async {
             let mut meshes = Vec::new();
-            for at in 0..FAN_OUT {
+            for at in 0..links {
                 let far = Home::new(&format!("{name}-{at}"));
                 let sink = Rc::new(Sink::default());
                 let peers = [nowhere.clone()];
@@ -195,7 +202,7 @@ fn mesh(profile: Profile, steps: Steps) {
             std::future::pending::<()>().await;
         });
     });
-    let peers: Vec<Peer> = (0..FAN_OUT).map(|_| addresses.recv().unwrap()).collect();
+    let peers: Vec<Peer> = (0..links).map(|_| addresses.recv().unwrap()).collect();
     LocalSet::new().block_on(&runtime(), async {
         let sink = Rc::new(Sink::default());
         let told = Rc::<Sink>::clone(&sink);
@@ -205,14 +212,14 @@ fn mesh(profile: Profile, steps: Steps) {
         for peer in &peers {
             mesh.dial(peer.id);
         }
-        while sink.links.get() < FAN_OUT {
+        while sink.links.get() < links {
             sink.linked.notified().await;
         }
         idle_and_tell(&steps).await;
     });
 }
 
-/// One stock endpoint with twelve connections to another, kept alive as ours are.
+/// One stock endpoint with as many connections to another, kept alive as ours are.
 fn quinn(steps: Steps) {
     let (near, far) = (Shown::new(), Shown::new());
     let (server, client) = (server(&far, &near), client(&near, &far));
@@ -233,7 +240,7 @@ fn quinn(steps: Steps) {
         steps.ready.send(()).unwrap();
         steps.go.recv().unwrap();
         let mut connections = Vec::new();
-        for _ in 0..FAN_OUT {
+        for _ in 0..steps.links {
             let connecting = endpoint.connect_with(client.clone(), address, "localhost");
             connections.push(connecting.unwrap().await.unwrap());
         }
