@@ -243,6 +243,18 @@ impl DecodeError {
     pub const fn malformed(what: &'static str) -> Self {
         Self::Malformed { at: 0, what }
     }
+
+    /// Refuses a frame of more bytes than are read.
+    #[inline]
+    fn refuse_long(frame: &[u8], bytes_max: usize) -> Result<(), Self> {
+        if frame.len() > bytes_max {
+            return Err(Self::Malformed {
+                at: bytes_max,
+                what: "too long",
+            });
+        }
+        Ok(())
+    }
 }
 
 impl From<serde_json::Error> for DecodeError {

@@ -325,9 +325,7 @@ impl Feed for BinanceFeed {
         now: Time,
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
-        if frame.len() > Self::DOCUMENT_BYTES_MAX {
-            return Err(DecodeError::malformed("too long"));
-        }
+        DecodeError::refuse_long(frame, Self::DOCUMENT_BYTES_MAX)?;
         let (symbols, sides) = (&mut self.symbols, &mut self.sides);
         let stated = match template::frame(frame, self.trading, symbols, sides) {
             Some(stated) => {

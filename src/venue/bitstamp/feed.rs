@@ -307,9 +307,7 @@ impl Feed for BitstampFeed {
         now: Time,
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
-        if frame.len() > Self::DOCUMENT_BYTES_MAX {
-            return Err(DecodeError::malformed("too long"));
-        }
+        DecodeError::refuse_long(frame, Self::DOCUMENT_BYTES_MAX)?;
         let by_template = template::frame(frame, &mut self.names, &mut self.sides);
         let stated = match by_template {
             Some(stated) => {

@@ -309,9 +309,7 @@ impl Feed for BtceFeed {
         now: Time,
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
-        if frame.len() > Self::DOCUMENT_BYTES_MAX {
-            return Err(DecodeError::malformed("too long"));
-        }
+        DecodeError::refuse_long(frame, Self::DOCUMENT_BYTES_MAX)?;
         self.read += 1;
         let frame: Frame<'_> = read(frame)?;
         self.handle_event(&frame, now, heard)

@@ -293,12 +293,7 @@ impl Feed for CoinbaseFeed {
         now: Time,
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
-        if frame.len() > Self::FRAME_BYTES_MAX {
-            return Err(DecodeError::Malformed {
-                at: Self::FRAME_BYTES_MAX,
-                what: "too long",
-            });
-        }
+        DecodeError::refuse_long(frame, Self::FRAME_BYTES_MAX)?;
         match self.read(frame)? {
             Said::Book(head) => {
                 if self.follow(&head, now, heard) {

@@ -269,12 +269,7 @@ impl Feed for KrakenFeed {
         now: Time,
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
-        if frame.len() > Self::FRAME_BYTES_MAX {
-            return Err(DecodeError::Malformed {
-                at: Self::FRAME_BYTES_MAX,
-                what: "too long",
-            });
-        }
+        DecodeError::refuse_long(frame, Self::FRAME_BYTES_MAX)?;
         if let Some(head) =
             template::read(frame, &mut self.symbols, &mut self.stamps, &mut self.sides)
         {
@@ -494,6 +489,10 @@ mod tests {
         }
         assert_eq!(hear(&mut feed, "{}"), Err(DecodeError::Unknown));
         let long = " ".repeat(KrakenFeed::FRAME_BYTES_MAX + 1);
-        assert!(hear(&mut feed, &long).is_err());
+        let too_long = DecodeError::Malformed {
+            at: KrakenFeed::FRAME_BYTES_MAX,
+            what: "too long",
+        };
+        assert_eq!(hear(&mut feed, &long), Err(too_long));
     }
 }

@@ -557,12 +557,7 @@ impl Feed for MtgoxFeed {
         now: Time,
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
-        if frame.len() > Self::FRAME_BYTES_MAX {
-            return Err(DecodeError::Malformed {
-                at: Self::FRAME_BYTES_MAX,
-                what: "too long",
-            });
-        }
+        DecodeError::refuse_long(frame, Self::FRAME_BYTES_MAX)?;
         self.read += 1;
         match self.framing {
             Framing::SocketIo => self.handle_packet(frame, now, heard),

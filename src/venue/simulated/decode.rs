@@ -190,12 +190,7 @@ impl Feed for SimulatedFeed {
         _now: Time,
         heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(), DecodeError> {
-        if frame.len() > Self::FRAME_BYTES_MAX {
-            return Err(DecodeError::Malformed {
-                at: Self::FRAME_BYTES_MAX,
-                what: "too long",
-            });
-        }
+        DecodeError::refuse_long(frame, Self::FRAME_BYTES_MAX)?;
         if let Some(head) = self.scan(frame) {
             self.counts.template += 1;
             return self.hear_book(head, heard);
