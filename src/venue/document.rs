@@ -7,8 +7,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use crate::model::market::Side;
 use crate::model::number::Price;
 use crate::venue::DecodeError;
+use crate::venue::literal::{Excess, Literal, countable};
 
 /// A document that was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +47,14 @@ impl Document {
     pub fn with_best(mut self, bid: Price, ask: Price) -> Self {
         self.best = Some((bid, ask));
         self
+    }
+
+    /// Takes the best of a book, unless a side of it is empty.
+    pub fn with_best_of(self, bid: Option<Price>, ask: Option<Price>) -> Self {
+        Self {
+            best: bid.zip(ask).or(self.best),
+            ..self
+        }
     }
 }
 
@@ -135,4 +145,72 @@ pub fn read<'a, T: Deserialize<'a>>(
 /// Returns true for whole JSON of whatever shape.
 pub fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+/// Reads every level of a side, price and quantity, in any order; returns its best price. A bid is
+/// rounded down and an ask up; prices beyond all counting are out of everybody's reach and left out.
+///
+/// # Errors
+/// A price or a quantity is no number.
+pub fn best<'a>(
+    side: Side,
+    rows: impl Iterator<Item = (&'a Literal<'a>, &'a Literal<'a>)>,
+) -> Result<Option<Price>, DecodeError> {
+    let excess = match side {
+        Side::Bid => Excess::Down,
+        Side::Ask => Excess::Up,
+    };
+    let number = |literal: &Literal<'_>, excess| {
+        countable(literal.units(excess)).map_err(|_| DecodeError::malformed("level"))
+    };
+    let mut best: Option<Price> = None;
+    for (price, quantity) in rows {
+        let (price, _) = (number(price, excess)?, number(quantity, Excess::Down)?);
+        let Some(price) = price.map(Price) else {
+            continue;
+        };
+        best = Some(match (best, side) {
+            (Some(best), Side::Bid) => best.max(price),
+            (Some(best), Side::Ask) => best.min(price),
+            (None, _) => price,
+        });
+    }
+    Ok(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn best_of(side: Side, text: &str) -> Result<Option<i64>, DecodeError> {
+        let rows: Vec<(Literal<'_>, Literal<'_>)> = serde_json::from_str(text).unwrap();
+        let best = best(side, rows.iter().map(|(price, quantity)| (price, quantity)));
+        best.map(|best| best.map(|price| price.0))
+    }
+
+    #[test]
+    fn the_best_of_a_side_is_found_in_any_order_and_rounded_against_its_taker() {
+        let text = r#"[["2","1"],["3.000000001","1"],["1.000000001","0.0000000001"]]"#;
+        assert_eq!(best_of(Side::Bid, text), Ok(Some(300_000_000)));
+        assert_eq!(best_of(Side::Ask, text), Ok(Some(100_000_001)));
+        assert_eq!(best_of(Side::Bid, "[]"), Ok(None));
+        let beyond = r#"[["99999999999999","1"],["2","99999999999999"]]"#;
+        assert_eq!(best_of(Side::Bid, beyond), Ok(Some(200_000_000)));
+        for text in [r#"[["1e","1"]]"#, r#"[["1","-"]]"#] {
+            let said = best_of(Side::Ask, text);
+            assert_eq!(said, Err(DecodeError::malformed("level")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_book_with_an_empty_side_changes_no_best() {
+        let (bid, ask) = (Price(1), Price(2));
+        let document = Document::new("book", 1).with_best_of(Some(bid), None);
+        assert_eq!(document.best, None);
+        let document = document.with_best_of(Some(bid), Some(ask));
+        assert_eq!(
+            document.with_best_of(None, Some(bid)).best,
+            Some((bid, ask))
+        );
+    }
 }
