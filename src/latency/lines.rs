@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::latency::attest;
+use crate::latency::measured::TransportCount;
 use crate::latency::train::{
-    Attestation, End, Fate, Location, Offset, Over, PROBES_MAX, PathCount, Sample, SelfLine, Shape,
-    Spread, TimestampSource, Train,
+    Attestation, End, Fate, Location, Offset, Over, PROBES_MAX, Sample, SelfLine, Shape, Spread,
+    TimestampSource, Train,
 };
 use crate::model::ids::NodeId;
 use crate::model::time::{Span, Time};
@@ -37,7 +38,7 @@ pub enum Line {
     },
     Count {
         train: String,
-        count: Count,
+        count: TransportCount,
     },
     End(Box<Ending>),
     /// A train that was asked for and is not run, or a peer that does not report.
@@ -83,18 +84,6 @@ pub struct Site {
 /// One sample: number, intended, sent, fate (0 lost, 1 refused, 2 answered, 3 answered after a
 /// later one), received, replied, heard.
 pub type Row = (u32, u64, u64, u8, u64, u64, u64);
-
-/// What the transport has counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Count {
-    pub at_ns: u64,
-    pub sent_packets: u64,
-    pub lost_packets: u64,
-    pub congestion_events: u64,
-    pub congestion_window_bytes: u64,
-    pub path_switches: u64,
-}
 
 /// What is known after the last probe.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -304,32 +293,6 @@ impl Site {
     }
 }
 
-impl From<Count> for PathCount {
-    fn from(count: Count) -> Self {
-        Self {
-            at: Time(count.at_ns),
-            sent_packets: count.sent_packets,
-            lost_packets: count.lost_packets,
-            congestion_events: count.congestion_events,
-            congestion_window_bytes: count.congestion_window_bytes,
-            path_switches: count.path_switches,
-        }
-    }
-}
-
-impl From<PathCount> for Count {
-    fn from(count: PathCount) -> Self {
-        Self {
-            at_ns: count.at.0,
-            sent_packets: count.sent_packets,
-            lost_packets: count.lost_packets,
-            congestion_events: count.congestion_events,
-            congestion_window_bytes: count.congestion_window_bytes,
-            path_switches: count.path_switches,
-        }
-    }
-}
-
 /// Writes one sample.
 pub fn row_of(sample: &Sample) -> Row {
     let (fate, received, replied, heard) = match sample.fate {
@@ -389,8 +352,9 @@ fn bytes_of<const N: usize>(field: &'static str, text: &str) -> Result<[u8; N], 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::latency::train::PathCount;
 
-    const COUNT: Count = Count {
+    const COUNT: TransportCount = TransportCount {
         at_ns: 1,
         sent_packets: 2,
         lost_packets: 3,
