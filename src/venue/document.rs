@@ -12,6 +12,10 @@ use crate::model::number::Price;
 use crate::venue::DecodeError;
 use crate::venue::literal::{Excess, Literal, countable};
 
+/// The kind of what the trading half of an exchange will read one day: told apart from everything
+/// else, no further.
+pub const NOT_BUILT: &str = "answer of a kind not built yet";
+
 /// A document that was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {

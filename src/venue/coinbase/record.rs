@@ -7,11 +7,10 @@ use crate::venue::DecodeError;
 use crate::venue::coinbase::shape::{
     BookDocument, BookEvent, ExchangeFrame, Frame, TickerDocument,
 };
-use crate::venue::document::{Document, Fields, best, fields_of, is_json, items_of, read};
+use crate::venue::document::{
+    Document, Fields, NOT_BUILT, best, fields_of, is_json, items_of, read,
+};
 use crate::venue::literal::{Excess, Literal};
-
-/// What the trading half will read one day: told apart from everything else, no further.
-pub const NOT_BUILT: &str = "answer of a kind not built yet";
 
 /// Reads a frame or a public document of either dialect.
 ///

@@ -8,12 +8,11 @@ use serde_json::value::RawValue;
 use crate::model::market::Side;
 use crate::model::number::Price;
 use crate::venue::DecodeError;
-use crate::venue::document::{Document, Fields, best, fields_of, is_json, items_of, read};
+use crate::venue::document::{
+    Document, Fields, NOT_BUILT, best, fields_of, is_json, items_of, read,
+};
 use crate::venue::kraken::shape::{Book, BookDocument, ByPair, Frame, Reply, Ticker};
 use crate::venue::literal::{Excess, Literal};
-
-/// What the trading half will read one day: told apart from everything else, no further.
-pub const NOT_BUILT: &str = "answer of a kind not built yet";
 
 /// Reads a frame of v2 or v1, or a document of the public interface.
 ///
