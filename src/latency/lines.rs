@@ -41,19 +41,27 @@ pub enum Line {
         count: TransportCount,
     },
     End(Box<Ending>),
-    /// A train that was asked for and is not run, or a peer that does not report.
-    Absent {
-        to: String,
-        why: String,
-    },
-    /// A piece of what another node of the owner measured and signed.
-    Piece {
-        from: String,
-        is_whole: bool,
-        json: String,
-    },
+    Absent(Absent),
+    Piece(Piece),
     /// Nothing follows.
     Over {},
+}
+
+/// A train that was asked for and is not run, or a peer that does not report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Absent {
+    pub to: String,
+    pub why: String,
+}
+
+/// A piece of what another node of the owner measured and signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Piece {
+    pub from: String,
+    pub is_whole: bool,
+    pub json: String,
 }
 
 /// What is known before the first probe.
@@ -137,15 +145,8 @@ pub enum Heard {
     Samples(usize),
     Nothing,
     Train(Box<Train>),
-    Absent {
-        to: String,
-        why: String,
-    },
-    Piece {
-        from: String,
-        is_whole: bool,
-        json: String,
-    },
+    Absent(Absent),
+    Piece(Piece),
     Over,
 }
 
@@ -189,16 +190,8 @@ impl Assembly {
                 let train = self.open.remove(&ending.train).ok_or(LinesError::Unknown)?;
                 Heard::Train(Box::new(ending.end(train)?))
             }
-            Line::Absent { to, why } => Heard::Absent { to, why },
-            Line::Piece {
-                from,
-                is_whole,
-                json,
-            } => Heard::Piece {
-                from,
-                is_whole,
-                json,
-            },
+            Line::Absent(absent) => Heard::Absent(absent),
+            Line::Piece(piece) => Heard::Piece(piece),
             Line::Over {} => Heard::Over,
         })
     }
@@ -441,8 +434,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_handed_on_as_it_came_keeps_its_json() {
+        let mut assembly = Assembly::default();
+        let absent = Absent {
+            to: "b".to_owned(),
+            why: "busy".to_owned(),
+        };
+        let line = json(&Line::Absent(absent.clone()));
+        assert_eq!(line, r#"{"line":"absent","to":"b","why":"busy"}"#);
+        assert_eq!(assembly.hear(&line), Ok(Heard::Absent(absent)));
+        let piece = Piece {
+            from: "c".to_owned(),
+            is_whole: true,
+            json: "{}".to_owned(),
+        };
+        let line = json(&Line::Piece(piece.clone()));
+        let expected = r#"{"line":"piece","from":"c","is_whole":true,"json":"{}"}"#;
+        assert_eq!(line, expected);
+        assert_eq!(assembly.hear(&line), Ok(Heard::Piece(piece)));
+    }
+
+    #[test]
     fn what_no_node_writes_is_refused() {
         let mut assembly = Assembly::default();
+        let unknown_field = r#"{"line":"absent","to":"b","why":"busy","x":1}"#;
+        assert!(assembly.hear(unknown_field).is_err());
         for text in ["", "{}", "{\"line\":\"over\",\"x\":1}", "[]"] {
             assert!(assembly.hear(text).is_err(), "{text}");
         }
