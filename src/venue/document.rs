@@ -186,22 +186,26 @@ pub fn best<'a>(
 mod tests {
     use super::*;
 
-    fn best_of(side: Side, text: &str) -> Result<Option<i64>, DecodeError> {
-        let rows: Vec<(Literal<'_>, Literal<'_>)> = serde_json::from_str(text).unwrap();
-        let best = best(side, rows.iter().map(|(price, quantity)| (price, quantity)));
-        best.map(|best| best.map(|price| price.0))
+    type Row = (Literal<'static>, Literal<'static>);
+
+    fn rows(text: &'static str) -> Vec<Row> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn of<'a>(rows: &'a [Row]) -> impl Iterator<Item = (&'a Literal<'a>, &'a Literal<'a>)> {
+        rows.iter().map(|(price, quantity)| (price, quantity))
     }
 
     #[test]
     fn the_best_of_a_side_is_found_in_any_order_and_rounded_against_its_taker() {
-        let text = r#"[["2","1"],["3.000000001","1"],["1.000000001","0.0000000001"]]"#;
-        assert_eq!(best_of(Side::Bid, text), Ok(Some(300_000_000)));
-        assert_eq!(best_of(Side::Ask, text), Ok(Some(100_000_001)));
-        assert_eq!(best_of(Side::Bid, "[]"), Ok(None));
-        let beyond = r#"[["99999999999999","1"],["2","99999999999999"]]"#;
-        assert_eq!(best_of(Side::Bid, beyond), Ok(Some(200_000_000)));
+        let some = rows(r#"[["2","1"],["3.000000001","1"],["1.000000001","0.0000000001"]]"#);
+        assert_eq!(best(Side::Bid, of(&some)), Ok(Some(Price(300_000_000))));
+        assert_eq!(best(Side::Ask, of(&some)), Ok(Some(Price(100_000_001))));
+        assert_eq!(best(Side::Bid, of(&[])), Ok(None));
+        let beyond = rows(r#"[["99999999999999","1"],["2","99999999999999"]]"#);
+        assert_eq!(best(Side::Bid, of(&beyond)), Ok(Some(Price(200_000_000))));
         for text in [r#"[["1e","1"]]"#, r#"[["1","-"]]"#] {
-            let said = best_of(Side::Ask, text);
+            let said = best(Side::Ask, of(&rows(text)));
             assert_eq!(said, Err(DecodeError::malformed("level")), "{text}");
         }
     }
