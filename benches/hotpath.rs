@@ -17,14 +17,14 @@ mod recorded;
 mod typed;
 
 use expressnet::book::Book;
-use expressnet::model::market::{BookUpdate, UpdateKind};
+use expressnet::model::market::UpdateKind;
 use expressnet::model::number::{Price, Quantity};
-use expressnet::model::time::{Span, Time};
+use expressnet::model::time::Time;
 
 use crate::each::each;
 use crate::futures::futures;
 use crate::harness::{Figure, Rounds, compare, keep, pin, report};
-use crate::large::{changes, full, market};
+use crate::large::{changes, full, market, update};
 use crate::recorded::{Ours, Stream, streams};
 use crate::typed::Theirs;
 
@@ -156,15 +156,6 @@ fn space(frame: &[u8]) -> Vec<u8> {
 fn large_book(rounds: Rounds) -> Figure {
     let (changes, full) = (changes(), full());
     let market = market();
-    let update = |kind, sequence, bids| BookUpdate {
-        market,
-        kind,
-        sequence,
-        bids,
-        asks: &[],
-        venue_time: Time::ZERO,
-        engine_lag: Span::ZERO,
-    };
     compare(
         "book_1000",
         rounds,
@@ -172,7 +163,7 @@ fn large_book(rounds: Rounds) -> Figure {
         (
             || {
                 let mut book = Book::new(market);
-                book.apply(&update(UpdateKind::Snapshot, 0, &full), Time(1));
+                book.apply(&update(market, UpdateKind::Snapshot, 0, &full), Time(1));
                 book
             },
             |book: &mut Book| {
@@ -180,7 +171,7 @@ fn large_book(rounds: Rounds) -> Figure {
                     let previous = at as u64;
                     let kind = UpdateKind::Delta { previous };
                     let bids = std::slice::from_ref(change);
-                    book.apply(&update(kind, previous + 1, bids), Time(1));
+                    book.apply(&update(market, kind, previous + 1, bids), Time(1));
                     keep(book.depth(recorded::SIDES[0]).best());
                 }
             },

@@ -1,9 +1,10 @@
 //! A side of 1,000 levels, and changes of single levels, most of them near the best.
 
 use expressnet::model::instrument::Market;
-use expressnet::model::market::Level;
+use expressnet::model::market::{BookUpdate, Level, UpdateKind};
 use expressnet::model::number::{Price, Quantity};
 use expressnet::model::random::Random;
+use expressnet::model::time::{Span, Time};
 
 /// Levels of the side.
 pub(crate) const LEVELS: i64 = 1_000;
@@ -42,4 +43,23 @@ pub(crate) fn full() -> Vec<Level> {
         quantity: Quantity(100_000_000),
     };
     (1..=LEVELS).map(level).collect()
+}
+
+/// What a feed would tell of that side.
+#[inline]
+pub(crate) fn update(
+    market: Market,
+    kind: UpdateKind,
+    sequence: u64,
+    bids: &[Level],
+) -> BookUpdate<'_> {
+    BookUpdate {
+        market,
+        kind,
+        sequence,
+        bids,
+        asks: &[],
+        venue_time: Time::ZERO,
+        engine_lag: Span::ZERO,
+    }
 }

@@ -16,6 +16,8 @@ mod venue;
 use std::fs;
 use std::path::PathBuf;
 
+use expressnet::model;
+
 /// Makes an empty folder for one test.
 fn home(name: &str) -> PathBuf {
     let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);

@@ -16,14 +16,14 @@ mod large;
 mod race;
 
 use expressnet::book::Book;
-use expressnet::model::market::{BookUpdate, Level, Side, UpdateKind};
-use expressnet::model::time::{Span, Time};
+use expressnet::model::market::{Level, Side, UpdateKind};
+use expressnet::model::time::Time;
 use hftbacktest::depth::{
     BTreeMarketDepth, HashMapMarketDepth, L2MarketDepth, MarketDepth, ROIVectorMarketDepth,
 };
 
 use crate::harness::{Rounds, keep, pin, report};
-use crate::large::{LEVELS, TICK, changes, full, market};
+use crate::large::{LEVELS, TICK, changes, full, market, update};
 use crate::race::{Contestant, Pass, race};
 
 /// One unit of a price or a quantity, as a float has it.
@@ -69,15 +69,7 @@ fn roi_vector() -> ROIVectorMarketDepth {
 }
 
 fn set(book: &mut Book, kind: UpdateKind, sequence: u64, bids: &[Level]) {
-    let update = BookUpdate {
-        market: book.market(),
-        kind,
-        sequence,
-        bids,
-        asks: &[],
-        venue_time: Time::ZERO,
-        engine_lag: Span::ZERO,
-    };
+    let update = update(book.market(), kind, sequence, bids);
     book.apply(&update, Time(1));
 }
 

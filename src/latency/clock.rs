@@ -187,9 +187,9 @@ mod tests {
         for step in 0..1_200 {
             let exchange = world.probe(START + Span::millis(500).times(step));
             clock.hear(&exchange);
-            for now in [exchange.heard, exchange.heard + Span::millis(400)] {
-                let offset = clock.offset(now).unwrap();
-                let off = world.ahead(now).abs_diff(offset.ahead_ns);
+            for at in [exchange.heard, exchange.heard + Span::millis(400)] {
+                let offset = clock.offset(at).unwrap();
+                let off = world.ahead(at).abs_diff(offset.ahead_ns);
                 assert!(
                     off <= offset.bound.0,
                     "step {step}: {off} ns off, bound {offset:?}"

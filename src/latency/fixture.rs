@@ -1,4 +1,4 @@
-//! Trains, keys and reports for the tests beside this code.
+//! Trains, keys and reports for the tests beside this code and for those of the verbs.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 
@@ -139,7 +139,7 @@ pub(crate) fn report(trains: &[Train]) -> Report {
     Report::new(header(1), trains, |bytes| signature(1, bytes))
 }
 
-fn spread(span: Span) -> Spread {
+pub(crate) fn spread(span: Span) -> Spread {
     Spread {
         count: 100,
         p50: span,

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::latency::attest;
+use crate::latency::measured::TransportCount;
 use crate::latency::train::{
-    Attestation, End, Fate, Location, Offset, Over, PROBES_MAX, PathCount, Sample, SelfLine, Shape,
-    Spread, TimestampSource, Train,
+    Attestation, End, Fate, Location, Offset, Over, PROBES_MAX, Sample, SelfLine, Shape, Spread,
+    TimestampSource, Train,
 };
 use crate::model::ids::NodeId;
 use crate::model::time::{Span, Time};
@@ -37,22 +38,30 @@ pub enum Line {
     },
     Count {
         train: String,
-        count: Count,
+        count: TransportCount,
     },
     End(Box<Ending>),
-    /// A train that was asked for and is not run, or a peer that does not report.
-    Absent {
-        to: String,
-        why: String,
-    },
-    /// A piece of what another node of the owner measured and signed.
-    Piece {
-        from: String,
-        is_whole: bool,
-        json: String,
-    },
+    Absent(Absent),
+    Piece(Piece),
     /// Nothing follows.
     Over {},
+}
+
+/// A train that was asked for and is not run, or a peer that does not report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Absent {
+    pub to: String,
+    pub why: String,
+}
+
+/// A piece of what another node of the owner measured and signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Piece {
+    pub from: String,
+    pub is_whole: bool,
+    pub json: String,
 }
 
 /// What is known before the first probe.
@@ -83,18 +92,6 @@ pub struct Site {
 /// One sample: number, intended, sent, fate (0 lost, 1 refused, 2 answered, 3 answered after a
 /// later one), received, replied, heard.
 pub type Row = (u32, u64, u64, u8, u64, u64, u64);
-
-/// What the transport has counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Count {
-    pub at_ns: u64,
-    pub sent_packets: u64,
-    pub lost_packets: u64,
-    pub congestion_events: u64,
-    pub congestion_window_bytes: u64,
-    pub path_switches: u64,
-}
 
 /// What is known after the last probe.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,15 +145,8 @@ pub enum Heard {
     Samples(usize),
     Nothing,
     Train(Box<Train>),
-    Absent {
-        to: String,
-        why: String,
-    },
-    Piece {
-        from: String,
-        is_whole: bool,
-        json: String,
-    },
+    Absent(Absent),
+    Piece(Piece),
     Over,
 }
 
@@ -200,16 +190,8 @@ impl Assembly {
                 let train = self.open.remove(&ending.train).ok_or(LinesError::Unknown)?;
                 Heard::Train(Box::new(ending.end(train)?))
             }
-            Line::Absent { to, why } => Heard::Absent { to, why },
-            Line::Piece {
-                from,
-                is_whole,
-                json,
-            } => Heard::Piece {
-                from,
-                is_whole,
-                json,
-            },
+            Line::Absent(absent) => Heard::Absent(absent),
+            Line::Piece(piece) => Heard::Piece(piece),
             Line::Over {} => Heard::Over,
         })
     }
@@ -304,32 +286,6 @@ impl Site {
     }
 }
 
-impl From<Count> for PathCount {
-    fn from(count: Count) -> Self {
-        Self {
-            at: Time(count.at_ns),
-            sent_packets: count.sent_packets,
-            lost_packets: count.lost_packets,
-            congestion_events: count.congestion_events,
-            congestion_window_bytes: count.congestion_window_bytes,
-            path_switches: count.path_switches,
-        }
-    }
-}
-
-impl From<PathCount> for Count {
-    fn from(count: PathCount) -> Self {
-        Self {
-            at_ns: count.at.0,
-            sent_packets: count.sent_packets,
-            lost_packets: count.lost_packets,
-            congestion_events: count.congestion_events,
-            congestion_window_bytes: count.congestion_window_bytes,
-            path_switches: count.path_switches,
-        }
-    }
-}
-
 /// Writes one sample.
 pub fn row_of(sample: &Sample) -> Row {
     let (fate, received, replied, heard) = match sample.fate {
@@ -389,8 +345,9 @@ fn bytes_of<const N: usize>(field: &'static str, text: &str) -> Result<[u8; N], 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::latency::train::PathCount;
 
-    const COUNT: Count = Count {
+    const COUNT: TransportCount = TransportCount {
         at_ns: 1,
         sent_packets: 2,
         lost_packets: 3,
@@ -477,8 +434,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_handed_on_as_it_came_keeps_its_json() {
+        let mut assembly = Assembly::default();
+        let absent = Absent {
+            to: "b".to_owned(),
+            why: "busy".to_owned(),
+        };
+        let line = json(&Line::Absent(absent.clone()));
+        assert_eq!(line, r#"{"line":"absent","to":"b","why":"busy"}"#);
+        assert_eq!(assembly.hear(&line), Ok(Heard::Absent(absent)));
+        let piece = Piece {
+            from: "c".to_owned(),
+            is_whole: true,
+            json: "{}".to_owned(),
+        };
+        let line = json(&Line::Piece(piece.clone()));
+        let expected = r#"{"line":"piece","from":"c","is_whole":true,"json":"{}"}"#;
+        assert_eq!(line, expected);
+        assert_eq!(assembly.hear(&line), Ok(Heard::Piece(piece)));
+    }
+
+    #[test]
     fn what_no_node_writes_is_refused() {
         let mut assembly = Assembly::default();
+        let unknown_field = r#"{"line":"absent","to":"b","why":"busy","x":1}"#;
+        assert!(assembly.hear(unknown_field).is_err());
         for text in ["", "{}", "{\"line\":\"over\",\"x\":1}", "[]"] {
             assert!(assembly.hear(text).is_err(), "{text}");
         }

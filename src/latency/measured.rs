@@ -10,6 +10,7 @@ use crate::latency::summary::{Answer, Counts, Distribution, Figures, OneWay, Sum
 use crate::latency::train::{Attestation, End, Fate, Location, Over, PathCount, Shape, Train};
 use crate::latency::wire::{self, Hex};
 use crate::model::ids::NodeId;
+use crate::model::time::Time;
 
 /// One train in figures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,7 +110,7 @@ pub struct LostProbe {
     pub sent_ns: u64,
 }
 
-/// What the transport had counted up to a moment.
+/// What the transport had counted up to a moment, in reports and on the way to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransportCount {
@@ -281,6 +282,19 @@ impl From<PathCount> for TransportCount {
     fn from(count: PathCount) -> Self {
         Self {
             at_ns: count.at.0,
+            sent_packets: count.sent_packets,
+            lost_packets: count.lost_packets,
+            congestion_events: count.congestion_events,
+            congestion_window_bytes: count.congestion_window_bytes,
+            path_switches: count.path_switches,
+        }
+    }
+}
+
+impl From<TransportCount> for PathCount {
+    fn from(count: TransportCount) -> Self {
+        Self {
+            at: Time(count.at_ns),
             sent_packets: count.sent_packets,
             lost_packets: count.lost_packets,
             congestion_events: count.congestion_events,

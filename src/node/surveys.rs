@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use crate::latency::lines::Line;
+use crate::latency::lines::{Absent, Line, Piece};
 use crate::latency::quota::Schedule;
 use crate::latency::train::Shape;
 use crate::model::ids::{CommandNo, NodeId};
@@ -104,7 +104,7 @@ impl Node {
         for peer in self.linked_peers() {
             if let Err(why) = self.begin_train(errand, peer, schedule, now, out) {
                 let to = self.peer_name(peer);
-                self.tell_errand(errand, &Line::Absent { to, why }, out);
+                self.tell_errand(errand, &Line::Absent(Absent { to, why }), out);
             }
         }
         self.end_errand_at_rest(errand, out);
@@ -124,12 +124,12 @@ impl Node {
         out: &mut Outbox,
     ) {
         if self.trains.waits_for(survey, from) {
-            let line = Line::Piece {
+            let piece = Piece {
                 from: from.to_string(),
                 is_whole,
                 json: String::from_utf8_lossy(json).into_owned(),
             };
-            self.tell_errand(survey, &line, out);
+            self.tell_errand(survey, &Line::Piece(piece), out);
         }
     }
 

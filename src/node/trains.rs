@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::latency::attest;
 use crate::latency::clock::Exchange;
-use crate::latency::lines::{self, Attested, Ending, Head, Line, SAMPLES_MAX, Site};
+use crate::latency::lines::{self, Absent, Attested, Ending, Head, Line, SAMPLES_MAX, Site};
 use crate::latency::prober::Prober;
 use crate::latency::quota::{NODE_PROBES_PER_S_MAX, Schedule, ScheduleError};
 use crate::latency::responder::{ASKING, Responder, tag_of};
@@ -563,11 +563,11 @@ impl Node {
         let Some(train) = self.trains.running.remove(&number) else {
             return;
         };
-        let line = Line::Absent {
+        let absent = Absent {
             to: self.peer_name(train.to),
             why: why.to_owned(),
         };
-        self.tell_errand(train.errand, &line, out);
+        self.tell_errand(train.errand, &Line::Absent(absent), out);
         self.close_train(train.errand, out);
     }
 
@@ -652,7 +652,7 @@ impl Node {
             for peer in silent {
                 let to = format!("what {} measures", self.peer_name(peer));
                 let why = "it has not reported in time".to_owned();
-                self.tell_errand(number, &Line::Absent { to, why }, out);
+                self.tell_errand(number, &Line::Absent(Absent { to, why }), out);
             }
             self.end_errand_at_rest(number, out);
         }

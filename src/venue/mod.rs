@@ -154,6 +154,9 @@ pub struct Setup {
 
 /// The public half of an adapter: turns frames of the feed into what they say.
 pub trait Feed: fmt::Debug + Send {
+    /// Returns the bytes of the largest frame that is read.
+    fn frame_bytes_max(&self) -> usize;
+
     /// Asks for what is to be heard, once the feed is connected (or polling may begin).
     fn subscribe(&mut self, now: Time, ask: &mut dyn FnMut(Ask<'_>));
 
@@ -164,16 +167,25 @@ pub trait Feed: fmt::Debug + Send {
     /// after every frame and reply, and at the moment it returned last.
     fn tend(&mut self, now: Time, ask: &mut dyn FnMut(Ask<'_>)) -> Option<Time>;
 
+    /// Reads a frame that is not too long, for [`Feed::decode`].
+    ///
+    /// # Errors
+    /// As there.
+    fn read_frame(&mut self, frame: &[u8], now: Time, heard: Hear<'_>) -> Result<(), DecodeError>;
+
     /// Decodes one frame and hands every fact in it to `heard`, in order.
     ///
     /// # Errors
-    /// Nothing of a frame that is refused was handed on.
-    fn decode(
-        &mut self,
-        frame: &[u8],
-        now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), DecodeError>;
+    /// Nothing of a frame that is refused was handed on; one that is too long was not read.
+    #[inline]
+    fn decode(&mut self, frame: &[u8], now: Time, heard: Hear<'_>) -> Result<(), DecodeError> {
+        let at = self.frame_bytes_max();
+        if frame.len() > at {
+            let what = "too long";
+            return Err(DecodeError::Malformed { at, what });
+        }
+        self.read_frame(frame, now, heard)
+    }
 
     /// Decodes a public document that was asked for. Status 0 says that there is none: it was
     /// not sent or its reply was lost.
@@ -186,7 +198,7 @@ pub trait Feed: fmt::Debug + Send {
         _status: u16,
         _body: &[u8],
         _now: Time,
-        _heard: &mut dyn FnMut(Heard<'_>),
+        _heard: Hear<'_>,
     ) -> Result<(), DecodeError> {
         Err(DecodeError::Unknown)
     }
@@ -209,6 +221,9 @@ pub enum Ask<'a> {
 /// A feed's own number for a document it asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u16);
+
+/// Takes the facts of a feed, in order.
+pub type Hear<'a> = &'a mut dyn FnMut(Heard<'_>);
 
 /// One fact from a feed.
 #[derive(Clone, Copy, Debug)]

@@ -24,3 +24,28 @@ pub fn find(name: &str) -> Option<&'static dyn Dialect> {
         .copied()
         .find(|dialect| dialect.name() == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::time::Time;
+    use crate::venue::DecodeError;
+    use crate::venue::trial::setup;
+
+    #[test]
+    fn no_feed_reads_a_frame_that_is_too_long() {
+        let long = vec![b' '; 16 * 1024 * 1024 + 1];
+        for dialect in VENUES {
+            let mut feed = dialect.feed(&setup("venue", ["BTC/USD", "ETH/USD"]));
+            let said = feed.decode(&long, Time(1), &mut |_| ());
+            let is_refused = matches!(
+                said,
+                Err(DecodeError::Malformed {
+                    what: "too long",
+                    ..
+                })
+            );
+            assert!(is_refused, "{}: {said:?}", dialect.name());
+        }
+    }
+}

@@ -54,20 +54,21 @@ pub struct Scan<'a> {
 }
 
 /// Powers of ten up to the eighth, for the decimals that a number does not write.
-const POWERS: [u64; 9] = [
-    100_000_000,
-    10_000_000,
-    1_000_000,
-    100_000,
-    10_000,
-    1_000,
-    100,
-    10,
-    1,
-];
+const POWERS: [u64; 9] = falling();
+
+/// Returns the powers of ten, the last one to the power of none.
+pub const fn falling<const LEN: usize>() -> [u64; LEN] {
+    let mut powers = [1; LEN];
+    let mut at = LEN;
+    while at > 1 {
+        at -= 1;
+        powers[at - 1] = powers[at] * 10;
+    }
+    powers
+}
 
 /// Digits that fit 64 bits whatever they are.
-const DIGITS_MAX: usize = 18;
+pub const DIGITS_MAX: usize = 18;
 
 impl<'a> Scan<'a> {
     pub const fn new(frame: &'a [u8]) -> Self {
@@ -289,7 +290,7 @@ fn goes_on(byte: u8) -> bool {
 }
 
 /// Ten to the power of the index.
-const TENS: [u64; 9] = [
+pub const TENS: [u64; 11] = [
     1,
     10,
     100,
@@ -299,6 +300,8 @@ const TENS: [u64; 9] = [
     1_000_000,
     10_000_000,
     100_000_000,
+    1_000_000_000,
+    10_000_000_000,
 ];
 
 /// Reads the digits that eight bytes begin with, all at once: each byte of the word is a digit of

@@ -1,7 +1,7 @@
 //! Times as exchanges print them: RFC 3339 in UTC, read at fixed positions.
 
 use crate::model::time::Time;
-use crate::venue::scan::{Scan, digits};
+use crate::venue::scan::{Scan, digits, falling};
 
 /// Reads times that mostly lie in the same second as the one before: only the fraction is read anew.
 #[derive(Clone, Copy, Debug)]
@@ -52,18 +52,7 @@ impl Stamps {
 /// Decimals of a second at most.
 const FRACTION_DIGITS_MAX: usize = 9;
 /// Nanoseconds in one unit of the last digit of a fraction, by how many digits there are.
-const UNITS: [u64; FRACTION_DIGITS_MAX + 1] = [
-    1_000_000_000,
-    100_000_000,
-    10_000_000,
-    1_000_000,
-    100_000,
-    10_000,
-    1_000,
-    100,
-    10,
-    1,
-];
+const UNITS: [u64; FRACTION_DIGITS_MAX + 1] = falling();
 
 /// Reads `2026-08-09T21:05:48[.fraction]Z` with one to nine digits of fraction, in nanoseconds since
 /// 1970. `None` for whatever else, another zone than `Z` included.

@@ -1,9 +1,10 @@
 //! For tests of feeds: frames that were damaged or say the same in other words, readers compared on
 //! them, and a feed that is played with.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::model::market::UpdateKind;
 use crate::model::random::Random;
@@ -13,42 +14,62 @@ use crate::venue::{Ask, DecodeError, Feed, Framing, Heard, Setup, Ticket};
 /// What a template, a tolerant reader and serde make of one text.
 pub(super) type Readings<T> = [Option<T>; 3];
 
-/// Lets three readers read a text that all of them take, and then thousands like it: what a faster
-/// one takes, the slower ones take alike, and the tolerant one takes every other spelling. Returns
-/// how many damaged texts each has taken.
+/// What a tolerant reader does with fields that it does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// It reads over them where they are plain, so serde takes all that it takes.
+    Checked,
+    /// It reads over anything, also over what serde knows to be no JSON.
+    Unchecked,
+}
+
+/// Lets three readers read a text that all of them take, and then thousands like it: they agree on
+/// each, and the tolerant one takes every other spelling. Returns how many damaged texts each has
+/// taken.
 pub(super) fn assert_readers_agree<T: PartialEq + Debug>(
     text: &str,
     random: &mut Random,
+    unknown: Unknown,
     read: impl Fn(&[u8]) -> Readings<T>,
 ) -> [u32; 3] {
     let first = read(text.as_bytes());
-    assert!(first.iter().all(Option::is_some), "{text}");
-    agree(&first, text.as_bytes());
+    let taken_whole = agree(&first, text.as_bytes(), unknown);
+    assert_eq!(taken_whole, [true; 3], "{text}");
     let mut taken = [0; 3];
     for _ in 0..20_000 {
         let damaged = damaged(text, random);
-        let read = read(&damaged);
-        agree(&read, &damaged);
-        for (count, read) in taken.iter_mut().zip(&read) {
-            *count += u32::from(read.is_some());
+        let by = agree(&read(&damaged), &damaged, unknown);
+        for (count, is_taken) in taken.iter_mut().zip(by) {
+            *count += u32::from(is_taken);
         }
     }
     for _ in 0..2_000 {
         let respelled = respelled(text, random);
         let read = read(respelled.as_bytes());
-        agree(&read, respelled.as_bytes());
+        agree(&read, respelled.as_bytes(), unknown);
         assert_eq!(read[1], first[0], "{respelled}");
     }
     taken
 }
 
-fn agree<T: PartialEq + Debug>(read: &Readings<T>, text: &[u8]) {
+/// What the template takes, the others take alike, and so does serde what the tolerant reader takes;
+/// where that reads over what it does not check, serde may refuse it. Returns which have taken it.
+#[track_caller]
+pub(super) fn agree<T: PartialEq + Debug>(
+    read: &Readings<T>,
+    text: &[u8],
+    unknown: Unknown,
+) -> [bool; 3] {
     let said = String::from_utf8_lossy(text);
-    for (faster, slower) in read.iter().zip(&read[1..]) {
-        if faster.is_some() {
-            assert_eq!(faster, slower, "{said}");
-        }
+    let [template, tolerant, slow] = read;
+    if template.is_some() {
+        assert_eq!(template, tolerant, "{said}");
+        assert_eq!(template, slow, "{said}");
     }
+    if tolerant.is_some() && (unknown == Unknown::Checked || slow.is_some()) {
+        assert_eq!(tolerant, slow, "{said}");
+    }
+    read.each_ref().map(Option::is_some)
 }
 
 /// What was heard of a book: the kind of update, its sequence, its levels.
@@ -135,7 +156,7 @@ pub(super) fn setup(venue: &str, pairs: [&str; 2]) -> Setup {
 
 /// Changes, inserts or removes a few bytes.
 fn damaged(frame: &str, random: &mut Random) -> Vec<u8> {
-    const LIKELY: &[u8] = b"0123456789.,:\"[]{}- \\eau";
+    const LIKELY: &[u8] = b"0123456789.,:\"[]{}- \\eEau";
     let mut frame = frame.as_bytes().to_vec();
     for _ in 0..=random.below(2) {
         let at = index(random, frame.len());
@@ -150,48 +171,44 @@ fn damaged(frame: &str, random: &mut Random) -> Vec<u8> {
     frame
 }
 
-/// Writes the same JSON with its fields in another order and other space between.
+/// Writes the same JSON with its fields in another order and other space between; numbers and texts
+/// stay as they were printed.
 fn respelled(frame: &str, random: &mut Random) -> String {
-    let value: Value = serde_json::from_str(frame).unwrap_or_default();
     let mut text = String::new();
-    write(&value, random, &mut text);
+    write(frame, random, &mut text);
     text
 }
 
-fn write(value: &Value, random: &mut Random, text: &mut String) {
+fn write(value: &str, random: &mut Random, text: &mut String) {
     space(random, text);
-    match value {
-        Value::Object(fields) => {
-            let mut fields: Vec<(&String, &Value)> = fields.iter().collect();
-            for at in (1..fields.len()).rev() {
-                fields.swap(at, index(random, at + 1));
-            }
-            text.push('{');
-            for (at, (name, value)) in fields.into_iter().enumerate() {
-                if at > 0 {
-                    text.push(',');
-                }
-                space(random, text);
-                text.push_str(&format!("{name:?}"));
-                space(random, text);
-                text.push(':');
-                write(value, random, text);
-            }
-            text.push('}');
+    if let Ok(fields) = serde_json::from_str::<BTreeMap<&str, &RawValue>>(value) {
+        let mut fields: Vec<(&str, &RawValue)> = fields.into_iter().collect();
+        for at in (1..fields.len()).rev() {
+            fields.swap(at, index(random, at + 1));
         }
-        Value::Array(items) => {
-            text.push('[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    text.push(',');
-                }
-                write(item, random, text);
+        text.push('{');
+        for (at, (name, value)) in fields.into_iter().enumerate() {
+            if at > 0 {
+                text.push(',');
             }
-            text.push(']');
+            space(random, text);
+            text.push_str(&format!("{name:?}"));
+            space(random, text);
+            text.push(':');
+            write(value.get(), random, text);
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            text.push_str(&value.to_string());
+        text.push('}');
+    } else if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(value) {
+        text.push('[');
+        for (at, item) in items.into_iter().enumerate() {
+            if at > 0 {
+                text.push(',');
+            }
+            write(item.get(), random, text);
         }
+        text.push(']');
+    } else {
+        text.push_str(value);
     }
     space(random, text);
 }

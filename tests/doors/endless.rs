@@ -20,9 +20,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Builder;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::timeout;
+
+use crate::shell::world::on_local_set;
 
 const GIGABYTE: u64 = 1 << 30;
 /// What a door may take in before it closes, buffers of both ends included.
@@ -31,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_frame_of_a_gigabyte_ends_the_stream_and_the_feed_comes_back() {
-    local(async {
+    on_local_set(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let sink = Rc::new(Counting::default());
@@ -70,7 +71,7 @@ fn a_frame_of_a_gigabyte_ends_the_stream_and_the_feed_comes_back() {
 
 #[test]
 fn a_reply_of_a_gigabyte_is_lost_and_the_next_one_is_heard() {
-    local(async {
+    on_local_set(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let sink = Rc::new(Counting::default());
@@ -264,11 +265,6 @@ async fn until(mut done: impl FnMut() -> bool) {
         }
     });
     waited.await.unwrap();
-}
-
-fn local(test: impl Future<Output = ()>) {
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, test);
 }
 
 fn plain(http: &str) -> OrdersSettings {

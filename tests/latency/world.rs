@@ -1,19 +1,11 @@
 //! A mesh of five sites as its probers would have measured it, without a network.
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use expressnet::latency::report::{Header, Report};
-use expressnet::latency::sign;
-use expressnet::latency::train::{
-    Attestation, End, Fate, Location, Offset, Over, PathCount, Sample, SelfLine, Shape, Spread,
-    TimestampSource, Train,
-};
-use expressnet::latency::wire::Hex;
-use expressnet::model::key::pin_of;
+use expressnet::latency::train::{End, Fate, Location, Offset, PathCount, Sample, SelfLine, Train};
 use expressnet::model::random::Random;
 use expressnet::model::time::{Span, Time};
 
-const START: Time = Time(1_790_000_000_000_000_000);
-const INTERVAL: Span = Span::millis(10);
+use crate::latency::fixture::{self, INTERVAL, START, spread};
 
 /// Name, latitude and longitude in millionths of a degree.
 const SITES: [(&str, i32, i32); 5] = [
@@ -77,23 +69,20 @@ impl Making {
             });
         }
         stall(&mut train);
-        attest(&mut train, self.from, self.to, Span::micros(least));
-        train
+        let (prober, peer) = (seed(self.from), seed(self.to));
+        fixture::attest(train, prober, peer, Span::micros(least))
     }
 }
 
 /// A report of one prober.
 pub(super) fn report(from: usize, trains: &[Train]) -> Report {
     let header = Header {
-        key: Hex(public(from)),
         name: SITES[from].0.to_owned(),
-        started_ns: START.0,
-        program: "expressnet 0.1.0".to_owned(),
-        kernel: "Linux 6.12.9 x86_64".to_owned(),
-        clock: "ntp synchronised, ±0.8 ms".to_owned(),
-        configuration: "5f2d".to_owned(),
+        ..fixture::header(seed(from))
     };
-    Report::new(header, trains, |bytes| signed(from, bytes))
+    Report::new(header, trains, |bytes| {
+        fixture::signature(seed(from), bytes)
+    })
 }
 
 /// The whole mesh, each site's part signed by it.
@@ -164,62 +153,27 @@ fn stall(train: &mut Train) {
     }
 }
 
-fn attest(train: &mut Train, from: usize, to: usize, rtt_min: Span) {
-    let moments: Vec<Time> = train
-        .samples
-        .iter()
-        .filter_map(|sample| match sample.fate {
-            Fate::Lost | Fate::Refused => None,
-            Fate::Answered { received, .. } => Some(received),
-        })
-        .collect();
-    let mut attestation = Attestation {
-        train: train.id,
-        prober: pin_of(&public(from)).node_id(),
-        received: moments.len().try_into().unwrap(),
-        first_received: *moments.first().unwrap(),
-        last_received: *moments.last().unwrap(),
-        rtt: spread(rtt_min),
-        rtt_min,
-        key: public(to),
-        signature: [0; 64],
-    };
-    attestation.signature = signed(to, &sign::attestation_statement(&attestation));
-    train.attestation = Some(attestation);
-}
-
+/// A train between two sites that has sent nothing yet.
 fn empty(from: usize, to: usize) -> Train {
+    let train = fixture::train(seed(from), seed(to));
+    let bound = Span::micros(if to == 4 { 9_000 } else { 700 });
     Train {
-        id: [[from as u8; 8], [to as u8; 8]]
-            .concat()
-            .try_into()
-            .unwrap(),
         from: end(from),
         to: end(to),
-        over: Over::Mesh,
-        shape: Shape::Idle { interval: INTERVAL },
-        started: START,
-        probe_bytes: 64,
         samples: Vec::new(),
-        clock: Some(Offset {
-            ahead_ns: 0,
-            bound: Span::micros(if to == 4 { 9_000 } else { 700 }),
-        }),
-        path: Vec::new(),
+        clock: Some(Offset { ahead_ns: 0, bound }),
         own: SelfLine {
             loopback: Some(spread(Span::micros(38))),
-            timer_late: spread(Span::micros(61)),
-            timestamps: TimestampSource::Kernel,
-            system_clock: "ntp synchronised, ±0.8 ms".to_owned(),
+            ..train.own
         },
-        attestation: None,
+        ..train
     }
 }
 
 fn end(site: usize) -> End {
     let (name, latitude_udeg, longitude_udeg) = SITES[site];
     End {
-        node: pin_of(&public(site)).node_id(),
+        node: fixture::node(seed(site)),
         name: name.to_owned(),
         location: Some(Location {
             latitude_udeg,
@@ -228,23 +182,7 @@ fn end(site: usize) -> End {
     }
 }
 
-fn spread(span: Span) -> Spread {
-    Spread {
-        count: 400,
-        p50: span,
-        p99: span.times(2),
-        max: span.times(5),
-    }
-}
-
-fn key(site: usize) -> Ed25519KeyPair {
-    Ed25519KeyPair::from_seed_unchecked(&[site as u8 + 1; 32]).unwrap()
-}
-
-fn public(site: usize) -> [u8; 32] {
-    key(site).public_key().as_ref().try_into().unwrap()
-}
-
-fn signed(site: usize, bytes: &[u8]) -> [u8; 64] {
-    key(site).sign(bytes).as_ref().try_into().unwrap()
+/// The seed of a site's key.
+fn seed(site: usize) -> u8 {
+    u8::try_from(site).unwrap() + 1
 }

@@ -16,11 +16,10 @@ use expressnet::node::input::Command;
 use expressnet::shell::control::{
     AskError, CONNECTIONS_MAX, ControlError, ControlHandle, ControlSink, REQUEST_BYTES_MAX, ask,
 };
-use tokio::runtime::Builder;
 use tokio::sync::oneshot;
-use tokio::task::LocalSet;
 
 use crate::home;
+use crate::shell::world::on_local_set;
 
 #[test]
 fn an_answer_of_several_lines_comes_whole() {
@@ -148,11 +147,6 @@ fn with_node(name: &str, client: impl FnOnce(&Path)) {
     client(&home);
     drop(stop);
     node.join().unwrap();
-}
-
-fn on_local_set(future: impl Future<Output = ()>) {
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, future);
 }
 
 fn raw(home: &Path, bytes: &[u8]) -> String {

@@ -1,8 +1,6 @@
 //! Separate processes trade live beside served exchanges of the old dialects, whose names, nonces,
 //! noise and lag are those of the time.
 
-use std::time::Duration;
-
 use expressnet::journal::record::Record;
 use expressnet::model::market::Side;
 use expressnet::model::random::Random;
@@ -39,7 +37,8 @@ fn mtgox_and_btce_are_traded_live_and_both_books_agree() {
     finish(nodes, vec![alpha, beta]);
 }
 
-/// Each time both are trading, one of them is killed; `EXPRESSNET_KILLS` says how often.
+/// Each time both are trading, one of them is killed after a few more commits of its journal;
+/// `EXPRESSNET_KILLS` says how often.
 #[test]
 fn nodes_beside_mtgox_and_btce_survive_kills() {
     let kills = std::env::var("EXPRESSNET_KILLS").map_or(3, |kills| kills.parse().unwrap());
@@ -53,10 +52,12 @@ fn nodes_beside_mtgox_and_btce_survive_kills() {
         node.run(&[]);
     }
     let mut random = Random::new(7);
+    let written = |status: &Value| status["journal_commit"].as_u64().unwrap();
     for kill in 0..kills {
         assert_trading(&nodes);
-        std::thread::sleep(Duration::from_millis(random.below(400)));
         let victim = kill % 2;
+        let until = written(&nodes[victim].wait(|_| true)) + random.below(10);
+        nodes[victim].wait(|status| written(status) >= until);
         nodes[victim].kill();
         nodes[victim].run(&[]);
         nodes[victim].wait(|status| status["running"] == true);

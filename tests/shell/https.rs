@@ -27,9 +27,10 @@ use expressnet::venue::{
 };
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use tokio::runtime;
-use tokio::task::LocalSet;
-use tokio::time::{sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::shell::world::on_local_set;
 
 const NOW: Time = Time(1_800_000_000_000_000_000);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,12 +71,7 @@ fn a_venue_with_another_certificate_gets_no_order() {
 
 /// Sends a question, an order and a request for a document; returns what came back.
 fn ask(address: SocketAddr, ca_pem: Option<Vec<u8>>) -> Vec<Answer> {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let local = LocalSet::new();
-    local.block_on(&runtime, async {
+    on_local_set(async {
         let sink = Rc::new(Sink::default());
         let settings = OrdersSettings {
             venue: "yobit".parse().unwrap(),
@@ -98,12 +94,8 @@ fn ask(address: SocketAddr, ca_pem: Option<Vec<u8>>) -> Vec<Answer> {
         for (number, (asked, bytes)) in asked.into_iter().enumerate() {
             let request = RequestNo(number as u64 + 1);
             handle.send(request, asked, bytes).unwrap();
-            let came = async {
-                while sink.answers.borrow().len() <= number {
-                    sleep(Duration::from_millis(5)).await;
-                }
-            };
-            timeout(PATIENCE, came).await.unwrap();
+            timeout(PATIENCE, sink.came.notified()).await.unwrap();
+            assert_eq!(sink.answers.borrow().len(), number + 1);
         }
         sink.answers.borrow().clone()
     })
@@ -115,6 +107,7 @@ type Answer = Option<(u16, Vec<u8>)>;
 #[derive(Default)]
 struct Sink {
     answers: RefCell<Vec<Answer>>,
+    came: Notify,
 }
 
 impl VenueSink for Sink {
@@ -130,6 +123,7 @@ impl VenueSink for Sink {
             Outcome::NotSent | Outcome::Lost => None,
         };
         self.answers.borrow_mut().push(answer);
+        self.came.notify_one();
     }
 }
 

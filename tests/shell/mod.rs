@@ -25,5 +25,5 @@ mod store;
 mod simultaneous;
 mod venue;
 mod wan;
-mod world;
+pub(crate) mod world;
 mod wss;

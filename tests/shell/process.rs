@@ -6,9 +6,10 @@ use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 
 use crate::shell::world::Folder;
@@ -38,7 +39,13 @@ pub(super) const SECRET: &str = "bG9vcGJhY2s=";
 pub(super) struct Node {
     pub(super) home: PathBuf,
     port: u16,
-    child: Option<Child>,
+    running: Option<Running>,
+}
+
+/// A process, and a channel that closes when it has ended.
+struct Running {
+    child: Child,
+    ended: Receiver<()>,
 }
 
 /// Whether orders are real.
@@ -111,7 +118,7 @@ impl Node {
         let node = Self {
             home: folder.file(name),
             port: port.local_addr().unwrap().port(),
-            child: None,
+            running: None,
         };
         let owner = of.map(|node| node.home.join("owner.key"));
         let mut init = vec!["init".to_owned()];
@@ -214,7 +221,7 @@ impl Node {
             .args(words)
             .stderr(log.unwrap())
             .spawn();
-        self.child = Some(child.unwrap());
+        self.running = Some(Running::watch(child.unwrap()));
     }
 
     /// Runs the node in a network namespace.
@@ -230,7 +237,7 @@ impl Node {
             .arg("run")
             .stderr(log.unwrap())
             .spawn();
-        self.child = Some(child.unwrap());
+        self.running = Some(Running::watch(child.unwrap()));
     }
 
     fn log(&self) -> PathBuf {
@@ -261,29 +268,22 @@ impl Node {
     }
 
     /// Waits until the process has ended by itself, or returns false.
-    pub(super) fn ends_within(&mut self, patience: Duration) -> bool {
-        let child = self.child.as_mut().unwrap();
-        let began = Instant::now();
-        while began.elapsed() < patience {
-            if child.try_wait().unwrap().is_some() {
-                return true;
-            }
-            std::thread::sleep(LOOK_EVERY);
-        }
-        false
+    pub(super) fn ends_within(&self, patience: Duration) -> bool {
+        let ended = &self.running.as_ref().unwrap().ended;
+        ended.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected)
     }
 
     /// Ends the process as a power cut would.
     pub(super) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            end(&mut child);
+        if let Some(mut running) = self.running.take() {
+            end(&mut running.child);
         }
     }
 
     /// Lets the process stand still, or go on.
     pub(super) fn stall(&self, stands: bool) {
         let word = if stands { Signal::STOP } else { Signal::CONT };
-        signal(self.child.as_ref().unwrap(), word);
+        signal(&self.running.as_ref().unwrap().child, word);
     }
 
     /// Begins a verb in this home; what it prints is for the caller to read.
@@ -299,7 +299,7 @@ impl Node {
 
     /// Asks the process to end, and returns whether it said that all is well.
     pub(super) fn stop(&mut self) -> bool {
-        let mut child = self.child.take().unwrap();
+        let mut child = self.running.take().unwrap().child;
         signal(&child, Signal::TERM);
         child.wait().unwrap().success()
     }
@@ -317,7 +317,26 @@ impl Drop for Node {
     }
 }
 
-/// Looks until it is so, or patience ends.
+impl Running {
+    /// Waits for the end on a thread of its own, which leaves the exit status to the test: until that
+    /// is taken the id names no other process.
+    fn watch(child: Child) -> Self {
+        let (ends, ended) = mpsc::channel();
+        let id = id_of(&child);
+        std::thread::spawn(move || {
+            waitid(
+                WaitId::Pid(id),
+                WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+            )
+            .ok();
+            drop(ends);
+        });
+        Self { child, ended }
+    }
+}
+
+/// Looks until it is so, or patience ends. What is looked at are answers of other processes, which
+/// tell nobody when they would answer otherwise: no verb follows a node's state.
 pub(super) fn until(mut is_so: impl FnMut() -> bool) -> Option<()> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
@@ -342,8 +361,11 @@ fn line_of(stdout: &mut BufReader<ChildStdout>) -> Value {
 }
 
 fn signal(child: &Child, signal: Signal) {
-    let id = i32::try_from(child.id()).unwrap();
-    kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
+    kill_process(id_of(child), signal).unwrap();
+}
+
+fn id_of(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap()
 }
 
 fn end(child: &mut Child) {

@@ -37,8 +37,9 @@ use expressnet::venue::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
 use tokio::time::timeout;
+
+use crate::shell::world::on_local_set;
 
 #[test]
 fn an_order_goes_out_shows_on_the_feed_and_is_looked_up() {
@@ -515,14 +516,9 @@ fn settings_of(market: (Pair, Source), faults: Vec<(Fault, u32)>) -> ServerSetti
 }
 
 fn local(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let tasks = LocalSet::new();
-    runtime.block_on(tasks.run_until(async {
+    on_local_set(async {
         timeout(Duration::from_secs(60), test).await.unwrap();
-    }));
+    });
 }
 
 fn state(told: &[Told]) -> VenueOrderState {

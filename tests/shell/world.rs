@@ -15,7 +15,9 @@ use expressnet::model::ids::{LinkNo, NodeId};
 use expressnet::shell::MeshSink;
 use expressnet::shell::identity::{Identity, OwnerSource};
 use expressnet::shell::mesh::{Mesh, Profile};
+use tokio::runtime::Builder;
 use tokio::sync::Notify;
+use tokio::task::LocalSet;
 
 /// Whatever is awaited comes within this, or the test fails.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -260,12 +262,14 @@ pub(super) fn run(test: impl AsyncFn()) {
     for profiles in PROFILES {
         NODES_RUN_BY.set((profiles, 0));
         eprintln!("nodes run by {profiles:?}");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        tokio::task::LocalSet::new().block_on(&runtime, test());
+        on_local_set(test());
     }
+}
+
+/// Runs a future and its tasks on this thread, as the core thread runs.
+pub(crate) fn on_local_set<T>(future: impl Future<Output = T>) -> T {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, future)
 }
 
 pub(super) fn mode(path: &Path) -> u32 {

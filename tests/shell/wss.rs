@@ -14,14 +14,14 @@ use expressnet::shell::VenueSink;
 use expressnet::shell::feed::{self, FeedSettings, Stream};
 use expressnet::shell::socket::Trust;
 use expressnet::venue::Asked;
-use tokio::runtime;
-use tokio::task::LocalSet;
-use tokio::time::{sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
 use crate::shell::https::serve_tls;
+use crate::shell::world::on_local_set;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long nothing must happen before nothing is believed.
@@ -31,15 +31,18 @@ const QUIET: Duration = Duration::from_millis(700);
 struct Sink {
     ups: RefCell<usize>,
     frames: RefCell<Vec<Vec<u8>>>,
+    heard: Notify,
 }
 
 impl VenueSink for Sink {
     fn feed_up(&self, _venue: VenueId) {
         *self.ups.borrow_mut() += 1;
+        self.heard.notify_one();
     }
 
     fn feed_frame(&self, _venue: VenueId, bytes: &[u8]) {
         self.frames.borrow_mut().push(bytes.to_vec());
+        self.heard.notify_one();
     }
 
     fn feed_down(&self, _venue: VenueId, _why: &str) {}
@@ -92,12 +95,7 @@ fn run(
     patience: Duration,
     is_done: impl Fn(&Sink) -> bool,
 ) -> Rc<Sink> {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let local = LocalSet::new();
-    local.block_on(&runtime, async {
+    on_local_set(async {
         let sink = Rc::new(Sink::default());
         let settings = FeedSettings {
             venue: "far".parse().unwrap(),
@@ -109,11 +107,11 @@ fn run(
         let came = async {
             let mut has_sent = false;
             while !is_done(&sink) {
+                sink.heard.notified().await;
                 if *sink.ups.borrow() > 0 && !has_sent {
                     handle.send(b"subscribe");
                     has_sent = true;
                 }
-                sleep(Duration::from_millis(5)).await;
             }
         };
         timeout(patience, came).await.ok();

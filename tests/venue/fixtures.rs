@@ -12,7 +12,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use expressnet::venue::btce::style::{BTCE, STYLES, Style};
-use expressnet::venue::document::{Document, pieces_of};
+use expressnet::venue::document::{Document, NOT_BUILT, pieces_of};
 use expressnet::venue::{DecodeError, Dialect, btce, mtgox, registry};
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
@@ -85,6 +85,24 @@ fn check(dialect: &str, read: impl Fn(&Path, &[u8]) -> Result<Document, DecodeEr
 /// Reads all that is recorded of an exchange whose trading is not built yet: what its feed does not
 /// know is named with a count, and only that may be unknown.
 pub(crate) fn documents(exchange: &str, dialect: &dyn Dialect) {
+    let is_not_built = |read: &Read| *read == Err(DecodeError::Unknown);
+    read_or_named(exchange, dialect, json_pieces_of, is_not_built);
+}
+
+/// The same of an exchange whose reader tells apart what is not built yet.
+pub(crate) fn told_documents(exchange: &str, dialect: &dyn Dialect) {
+    let is_not_built = |read: &Read| matches!(read, Ok(document) if document.kind == NOT_BUILT);
+    read_or_named(exchange, dialect, pieces_of, is_not_built);
+}
+
+type Read = Result<Document, DecodeError>;
+
+fn read_or_named(
+    exchange: &str,
+    dialect: &dyn Dialect,
+    pieces_of: fn(&[u8]) -> Vec<Vec<u8>>,
+    is_not_built: fn(&Read) -> bool,
+) {
     let Some(root) = root() else { return };
     let (mut kinds, mut not_built) = (BTreeMap::new(), BTreeMap::new());
     let mut faults = Vec::new();
@@ -92,13 +110,15 @@ pub(crate) fn documents(exchange: &str, dialect: &dyn Dialect) {
         let bytes = bytes_of(&path);
         let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        for piece in json_pieces_of(&bytes) {
-            match dialect.read_document(&piece) {
+        for piece in pieces_of(&bytes) {
+            let read = dialect.read_document(&piece);
+            if is_not_built(&read) {
+                let place = format!("{}/{name}", folder.to_string_lossy());
+                *not_built.entry(place).or_insert(0) += 1;
+                continue;
+            }
+            match read {
                 Ok(document) => *kinds.entry(document.kind).or_insert(0) += 1,
-                Err(DecodeError::Unknown) => {
-                    let place = format!("{}/{name}", folder.to_string_lossy());
-                    *not_built.entry(place).or_insert(0) += 1;
-                }
                 Err(why) => faults.push(format!("{}: {why}", path.display())),
             }
         }

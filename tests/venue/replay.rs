@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use expressnet::book::{Applied, Book, BookState};
-use expressnet::model::instrument::{Market, Pair};
+use expressnet::model::instrument::Pair;
 use expressnet::model::market::{Level, Side, UpdateKind};
 use expressnet::model::time::{Span, Time};
 use expressnet::venue::literal::{Excess, Literal};
-use expressnet::venue::{Ask, DecodeError, Dialect, Feed, Framing, Heard, Setup, Ticket};
+use expressnet::venue::{Ask, DecodeError, Dialect, Feed, Heard, Ticket};
 use serde::Deserialize;
 
 use crate::venue::fixtures::{bytes_of, files_below, root};
+use crate::venue::replaying::watched;
 
 /// One stream with the documents that were asked for beside it, in the order of their arrival.
 #[derive(Debug)]
@@ -110,29 +111,15 @@ pub(crate) struct Stage {
     /// Frames of the stream, and those of them that were refused.
     pub frames: u32,
     pub refused: Vec<DecodeError>,
-    market_of: BTreeMap<Pair, Market>,
     wake_at: Option<Time>,
 }
 
 impl Stage {
     pub(crate) fn new(dialect: &dyn Dialect, pairs: &[Pair], now: Time) -> Self {
-        let setup = Setup {
-            venue: "recorded".parse().unwrap(),
-            host: "h".to_owned(),
-            pairs: pairs.to_vec(),
-            rules: Vec::new(),
-            framing: Framing::Plain,
-        };
-        let market = |pair: &Pair| Market {
-            venue: setup.venue,
-            pair: *pair,
-        };
+        let (feed, books) = watched(dialect, pairs);
         let mut stage = Self {
-            feed: dialect.feed(&setup),
-            books: pairs
-                .iter()
-                .map(|pair| (*pair, Book::new(market(pair))))
-                .collect(),
+            feed,
+            books: books.map(|book| (book.market().pair, book)).collect(),
             now,
             asked: Vec::new(),
             resyncs: BTreeMap::new(),
@@ -140,7 +127,6 @@ impl Stage {
             crossed_states: 0,
             frames: 0,
             refused: Vec::new(),
-            market_of: pairs.iter().map(|pair| (*pair, market(pair))).collect(),
             wake_at: None,
         };
         stage.feed.subscribe(now, &mut note(&mut stage.asked));
@@ -206,7 +192,7 @@ impl Stage {
     fn tend(&mut self, resync: &mut Vec<Pair>) {
         for pair in resync.drain(..) {
             *self.resyncs.entry(pair).or_default() += 1;
-            let market = self.market_of[&pair];
+            let market = self.books[&pair].market();
             self.feed
                 .resync(market, self.now, &mut note(&mut self.asked));
         }

@@ -10,34 +10,14 @@ use expressnet::model::number::Price;
 use expressnet::model::time::Span;
 use expressnet::venue::Dialect;
 use expressnet::venue::coinbase::dialect::{ADVANCED, EXCHANGE};
-use expressnet::venue::coinbase::record::{NOT_BUILT, read_document};
-use expressnet::venue::document::pieces_of;
 use serde_json::{Value, json};
 
-use crate::venue::fixtures::{bytes_of, files_below, root};
+use crate::venue::fixtures::told_documents;
 use crate::venue::replaying::{Recorded, Replay, captures, expected};
 
 #[test]
 fn fixture_documents_of_coinbase_are_read() {
-    let Some(root) = root() else { return };
-    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
-    let (mut faults, mut not_built) = (Vec::new(), BTreeSet::new());
-    for path in files_below(&root.join("coinbase")) {
-        for piece in pieces_of(&bytes_of(&path)) {
-            match read_document(&piece) {
-                Ok(document) => {
-                    *kinds.entry(document.kind).or_default() += 1;
-                    if document.kind == NOT_BUILT {
-                        not_built.insert(path.display().to_string());
-                    }
-                }
-                Err(why) => faults.push(format!("{}: {why}", path.display())),
-            }
-        }
-    }
-    eprintln!("coinbase: {kinds:?}");
-    eprintln!("not built yet, {}: {not_built:#?}", not_built.len());
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    told_documents("coinbase", &ADVANCED);
 }
 
 #[test]

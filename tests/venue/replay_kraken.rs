@@ -8,35 +8,14 @@ use expressnet::model::instrument::Pair;
 use expressnet::model::market::{Level, Side};
 use expressnet::model::number::Price;
 use expressnet::model::time::Span;
-use expressnet::venue::document::pieces_of;
 use expressnet::venue::kraken::dialect::Kraken;
-use expressnet::venue::kraken::record::{NOT_BUILT, read_document};
 
-use crate::venue::fixtures::{bytes_of, files_below, root};
+use crate::venue::fixtures::told_documents;
 use crate::venue::replaying::{Recorded, Replay, captures, expected};
 
 #[test]
 fn fixture_documents_of_kraken_are_read() {
-    let Some(root) = root() else { return };
-    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut faults = Vec::new();
-    let mut not_built = BTreeSet::new();
-    for path in files_below(&root.join("kraken")) {
-        for piece in pieces_of(&bytes_of(&path)) {
-            match read_document(&piece) {
-                Ok(document) => {
-                    *kinds.entry(document.kind).or_default() += 1;
-                    if document.kind == NOT_BUILT {
-                        not_built.insert(path.display().to_string());
-                    }
-                }
-                Err(why) => faults.push(format!("{}: {why}", path.display())),
-            }
-        }
-    }
-    eprintln!("kraken: {kinds:?}");
-    eprintln!("not built yet, {}: {not_built:#?}", not_built.len());
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    told_documents("kraken", &Kraken);
 }
 
 #[test]

@@ -63,6 +63,28 @@ pub(crate) fn expected(capture: &str) -> Option<Value> {
     all["results"].get(capture).cloned()
 }
 
+/// The name of the venue that everything recorded is of.
+const VENUE: &str = "recorded";
+
+/// Returns a feed of these markets, and their books before the first frame.
+pub(crate) fn watched(
+    dialect: &dyn Dialect,
+    pairs: &[Pair],
+) -> (Box<dyn Feed>, impl Iterator<Item = Book>) {
+    let setup = Setup {
+        venue: VENUE.parse().unwrap(),
+        host: "venue.example".to_owned(),
+        pairs: pairs.to_vec(),
+        rules: Vec::new(),
+        framing: Framing::Plain,
+    };
+    let Setup { venue, pairs, .. } = setup.clone();
+    let books = pairs
+        .into_iter()
+        .map(move |pair| Book::new(Market { venue, pair }));
+    (dialect.feed(&setup), books)
+}
+
 /// A feed with the books that it fills.
 pub(crate) struct Replay {
     pub(crate) feed: Box<dyn Feed>,
@@ -79,28 +101,15 @@ pub(crate) struct Replay {
 
 impl Replay {
     pub(crate) fn new(dialect: &dyn Dialect, pairs: &[Pair]) -> Self {
-        let setup = Setup {
-            venue: "venue".parse().unwrap(),
-            host: "venue.example".to_owned(),
-            pairs: pairs.to_vec(),
-            rules: Vec::new(),
-            framing: Framing::Plain,
-        };
-        let market = |pair: &Pair| Market {
-            venue: setup.venue,
-            pair: *pair,
-        };
+        let (feed, books) = watched(dialect, pairs);
         let mut replay = Self {
-            feed: dialect.feed(&setup),
-            books: pairs
-                .iter()
-                .map(|pair| (market(pair), Book::new(market(pair))))
-                .collect(),
+            feed,
+            books: books.map(|book| (book.market(), book)).collect(),
             changed: BTreeMap::new(),
             resyncs: Vec::new(),
             asked: Vec::new(),
             now: Time(1_600_000_000_000_000_000),
-            venue: setup.venue,
+            venue: VENUE.parse().unwrap(),
         };
         let asked = &mut replay.asked;
         let mut ask = |ask: Ask<'_>| asked.push(text_of(ask));

@@ -8,7 +8,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::home::Home;
 use crate::cli::latency::{artefacts, text};
 use crate::cli::screen;
-use crate::latency::lines::{Assembly, Heard};
+use crate::latency::lines::{Assembly, Heard, Piece};
 use crate::latency::quota::Schedule;
 use crate::latency::report::Report;
 use crate::latency::train::{Shape, Train};
@@ -108,12 +108,12 @@ pub fn collect(home: &Home, request: &Request) -> Result<Brought, CliError> {
             }
             Heard::Samples(_) | Heard::Nothing | Heard::Over => (),
             Heard::Train(train) => brought.trains.push(*train),
-            Heard::Absent { to, why } => brought.absent.push((to, why)),
-            Heard::Piece {
+            Heard::Absent(absent) => brought.absent.push((absent.to, absent.why)),
+            Heard::Piece(Piece {
                 from,
                 is_whole,
                 json,
-            } => {
+            }) => {
                 // All of an answer is bounded, so its pieces are.
                 pieces.entry(from.clone()).or_default().push_str(&json);
                 if is_whole {

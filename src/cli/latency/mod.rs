@@ -16,12 +16,13 @@ pub mod why;
 
 use std::fs;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::home::Home;
+use crate::cli::screen::Format;
 use crate::latency::report::{FILE_BYTES_MAX, Report};
 
 /// Arguments of `latency`.
@@ -37,19 +38,28 @@ pub enum Args {
     Serve(serve::Args),
     /// Check a report off-line: signatures of both ends, sums, light. Exit 1 if anything is wrong.
     #[command(after_help = "Example:\n  expressnet latency verify report.json")]
-    Verify(verify::Args),
+    Verify(ReportArgs),
     /// Compare two reports. Exit 1 if a path became worse, 3 if something could not be compared.
     #[command(after_help = "Example:\n  expressnet latency compare before.json after.json")]
     Compare(compare::Args),
     /// Name what coincided with each slow or lost probe.
     #[command(after_help = "Example:\n  expressnet latency why report.json")]
-    Why(why::Args),
+    Why(ReportArgs),
     /// Draw a report: percentiles.svg and heatmap.svg.
     #[command(after_help = "Example:\n  expressnet latency plot report.json --out drawings")]
     Plot(plot::Args),
     /// Print the log that the HdrHistogram tools read.
     #[command(after_help = "Example:\n  expressnet latency hlog report.json > paths.hlog")]
     Hlog(hlog::Args),
+}
+
+/// Arguments of the verbs that print what a report's file says.
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// The report.
+    file: PathBuf,
+    #[command(flatten)]
+    format: Format,
 }
 
 /// Does what the sub-verb says.

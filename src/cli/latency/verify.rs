@@ -1,26 +1,15 @@
 //! `expressnet latency verify`: whether a report holds, from the file alone.
 
-use std::path::PathBuf;
-
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::latency::read;
-use crate::cli::screen::{self, Format};
+use crate::cli::latency::{ReportArgs, read};
+use crate::cli::screen;
 use crate::latency::verify::Verdict;
-
-/// Arguments of `latency verify`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// The report.
-    file: PathBuf,
-    #[command(flatten)]
-    format: Format,
-}
 
 /// Prints a line for each finding, then the verdict.
 ///
 /// # Errors
 /// The file is not readable, or no report.
-pub fn run(args: &Args) -> Result<Exit, CliError> {
+pub fn run(args: &ReportArgs) -> Result<Exit, CliError> {
     let verdict = Verdict::of(&read(&args.file)?);
     let exit = match verdict.is_good() {
         true => Exit::Done,

@@ -1,29 +1,18 @@
 //! `expressnet latency why`: what coincided with each slow or lost probe.
 
-use std::path::PathBuf;
-
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::latency::read;
-use crate::cli::screen::{self, Format};
+use crate::cli::latency::{ReportArgs, read};
+use crate::cli::screen;
 use crate::latency::figure;
 use crate::latency::report::Measured;
 use crate::latency::why::{Cause, Reason, reasons};
 use crate::model::time::Span;
 
-/// Arguments of `latency why`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// The report.
-    file: PathBuf,
-    #[command(flatten)]
-    format: Format,
-}
-
 /// Prints a line for each slow or lost probe.
 ///
 /// # Errors
 /// The file is not readable, or no report.
-pub fn run(args: &Args) -> Result<Exit, CliError> {
+pub fn run(args: &ReportArgs) -> Result<Exit, CliError> {
     let report = read(&args.file)?;
     for path in report.paths() {
         let reasons = reasons(path);

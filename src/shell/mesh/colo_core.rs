@@ -65,11 +65,7 @@ struct Wire {
 impl Core {
     pub(super) fn new(roster: Rc<Roster>, socket: UdpSocket) -> Result<Self, QuicError> {
         let transport = Arc::new(quic::transport());
-        let server = quic::server(
-            roster.credentials(),
-            roster.listed_pins(),
-            Arc::clone(&transport),
-        )?;
+        let server = roster.server(&transport)?;
         let config = Arc::new(quic::endpoint_config());
         let wire = Wire {
             socket,

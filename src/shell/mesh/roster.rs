@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use quinn::{ServerConfig, TransportConfig};
 use rustls::pki_types::CertificateDer;
 
 use crate::membership::Peer;
@@ -12,6 +13,7 @@ use crate::membership::links::PEERS_MAX;
 use crate::model::ids::{NodeId, Pin};
 use crate::shell::identity::Identity;
 use crate::shell::pinned_tls::{self, Credentials, ListedPins};
+use crate::shell::quic::{self, QuicError};
 use crate::shell::silence::{Gate, Held};
 
 /// The list, and the node's own name and key. Both transports share its rules.
@@ -43,16 +45,24 @@ impl Roster {
         self.own
     }
 
+    /// Returns how connections of listed peers are accepted.
+    pub(super) fn server(
+        &self,
+        transport: &Arc<TransportConfig>,
+    ) -> Result<ServerConfig, QuicError> {
+        quic::server(
+            self.credentials(),
+            self.listed.clone(),
+            Arc::clone(transport),
+        )
+    }
+
     pub(super) fn credentials(&self) -> Credentials {
         self.credentials.clone()
     }
 
     pub(super) fn gate(&self) -> &Arc<Gate> {
         &self.gate
-    }
-
-    pub(super) fn listed_pins(&self) -> ListedPins {
-        self.listed.clone()
     }
 
     pub(super) fn ids(&self) -> Vec<NodeId> {

@@ -51,11 +51,7 @@ pub(super) fn start(
     sink: Rc<dyn MeshSink>,
 ) -> Result<Rc<dyn Transport>, QuicError> {
     let transport = Arc::new(quic::transport());
-    let server = quic::server(
-        roster.credentials(),
-        roster.listed_pins(),
-        Arc::clone(&transport),
-    )?;
+    let server = roster.server(&transport)?;
     let socket = SilentSocket::bind(listen, Arc::clone(roster.gate()))?;
     let endpoint = quic::endpoint(Arc::clone(&socket), Some(server))?;
     let shared = Rc::new(Shared {

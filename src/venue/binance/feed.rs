@@ -26,7 +26,7 @@ use crate::venue::binance::{Stated, Symbols, Trading, template, tolerant};
 use crate::venue::held::Held;
 use crate::venue::rows::Sides;
 use crate::venue::scan::ReadCounts;
-use crate::venue::{Ask, DecodeError, Feed, Heard, Setup, Ticket};
+use crate::venue::{Ask, DecodeError, Feed, Hear, Heard, Setup, Ticket};
 
 /// Decodes the stream and the documents of one of Binance's exchanges.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ impl Watched {
         stated: &Stated,
         sides: &Sides,
         (now, venue_time): (Time, Time),
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> bool {
         match self.phase {
             Phase::Waiting => {
@@ -208,13 +208,7 @@ impl Watched {
     }
 
     /// Takes a whole book; returns false where it is too old.
-    fn handle_whole(
-        &mut self,
-        last: u64,
-        sides: &mut Sides,
-        now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) -> bool {
+    fn handle_whole(&mut self, last: u64, sides: &mut Sides, now: Time, heard: Hear<'_>) -> bool {
         let next = self.held.iter().find(|change| change.last > last);
         if last < self.needed || next.is_some_and(|change| change.first > last) {
             return false;
@@ -275,6 +269,10 @@ impl Watched {
 }
 
 impl Feed for BinanceFeed {
+    fn frame_bytes_max(&self) -> usize {
+        Self::DOCUMENT_BYTES_MAX
+    }
+
     fn subscribe(&mut self, now: Time, ask: &mut dyn FnMut(Ask<'_>)) {
         for watched in &mut self.markets {
             watched.seen = 0;
@@ -319,15 +317,7 @@ impl Feed for BinanceFeed {
     ///
     /// # Units
     /// Decimal strings, absolute; `E` in ms since 1970.
-    fn decode(
-        &mut self,
-        frame: &[u8],
-        now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), DecodeError> {
-        if frame.len() > Self::DOCUMENT_BYTES_MAX {
-            return Err(DecodeError::malformed("too long"));
-        }
+    fn read_frame(&mut self, frame: &[u8], now: Time, heard: Hear<'_>) -> Result<(), DecodeError> {
         let (symbols, sides) = (&mut self.symbols, &mut self.sides);
         let stated = match template::frame(frame, self.trading, symbols, sides) {
             Some(stated) => {
@@ -368,7 +358,7 @@ impl Feed for BinanceFeed {
         status: u16,
         body: &[u8],
         now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> Result<(), DecodeError> {
         /// Too many questions, and banned for having gone on.
         const TOO_MANY: [u16; 2] = [429, 418];

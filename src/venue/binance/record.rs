@@ -39,10 +39,8 @@ fn read_object(text: &str, fields: &Fields<'_>) -> Result<Document, DecodeError>
         let mut sides = Sides::default();
         book.take(&mut sides)?;
         let document = Document::new("book", sides.bids.len() + sides.asks.len());
-        return Ok(match (sides.bids.first(), sides.asks.first()) {
-            (Some(bid), Some(ask)) => document.with_best(bid.price, ask.price),
-            (None, _) | (_, None) => document,
-        });
+        let [bid, ask] = [&sides.bids, &sides.asks].map(|side| Some(side.first()?.price));
+        return Ok(document.with_best_of(bid, ask));
     }
     if has(&["bidPrice", "askPrice"]) {
         let ticker: Ticker<'_> = read(text)?;

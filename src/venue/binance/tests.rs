@@ -8,7 +8,7 @@ use crate::venue::binance::feed::BinanceFeed;
 use crate::venue::binance::{Stated, Symbols, Trading, shape, template, tolerant};
 use crate::venue::rows::Sides;
 use crate::venue::scan::ReadCounts;
-use crate::venue::trial::{Played, Readings, Told, assert_readers_agree, setup};
+use crate::venue::trial::{Played, Readings, Told, Unknown, assert_readers_agree, setup};
 use crate::venue::{DecodeError, Feed};
 
 const SPOT: &str = r#"{"e":"depthUpdate","E":1700000000123,"s":"BTCUSDT","U":101,"u":103,"b":[["99.50000000","1.25000000"],["98.00000000","0.00000000"]],"a":[["101.50000000","2.00000000"]]}"#;
@@ -60,7 +60,8 @@ fn three_readers_agree_on_every_frame() {
         (FUTURES.to_owned(), Trading::Futures),
         (wrapped(FUTURES), Trading::Futures),
     ] {
-        let taken = assert_readers_agree(&frame, &mut random, |text| read_thrice(text, trading));
+        let read = |text: &[u8]| read_thrice(text, trading);
+        let taken = assert_readers_agree(&frame, &mut random, Unknown::Checked, read);
         assert!(taken.iter().all(|count| *count > 800), "{taken:?}");
     }
 }
@@ -72,9 +73,8 @@ fn three_readers_agree_on_every_document() {
         (DOCUMENT, Trading::Spot),
         (FUTURES_DOCUMENT, Trading::Futures),
     ] {
-        assert_readers_agree(body, &mut random, |text| {
-            read_document_thrice(text, trading)
-        });
+        let read = |text: &[u8]| read_document_thrice(text, trading);
+        assert_readers_agree(body, &mut random, Unknown::Checked, read);
     }
 }
 

@@ -25,7 +25,7 @@ use crate::venue::held::Held;
 use crate::venue::names::Names;
 use crate::venue::rows::Sides;
 use crate::venue::scan::ReadCounts;
-use crate::venue::{Ask, DecodeError, Feed, Heard, Setup, Ticket};
+use crate::venue::{Ask, DecodeError, Feed, Hear, Heard, Setup, Ticket};
 
 /// Decodes the stream and the documents of Bitstamp.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ impl BitstampFeed {
         }
     }
 
-    fn hear_alive(&mut self, now: Time, heard: &mut dyn FnMut(Heard<'_>)) {
+    fn hear_alive(&mut self, now: Time, heard: Hear<'_>) {
         if now >= self.alive_at {
             self.alive_at = now + Self::ALIVE_EVERY;
             heard(Heard::Alive);
@@ -184,7 +184,7 @@ impl Watched {
         (micros, venue_time): (u64, Time),
         sides: &Sides,
         now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> bool {
         if micros <= self.seen {
             let was_live = self.phase != Phase::Waiting;
@@ -217,7 +217,7 @@ impl Watched {
         (micros, venue_time): (u64, Time),
         sides: &mut Sides,
         now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> bool {
         if micros < self.needed {
             return false;
@@ -255,6 +255,10 @@ impl Watched {
 }
 
 impl Feed for BitstampFeed {
+    fn frame_bytes_max(&self) -> usize {
+        Self::DOCUMENT_BYTES_MAX
+    }
+
     fn subscribe(&mut self, now: Time, ask: &mut dyn FnMut(Ask<'_>)) {
         for (index, watched) in self.markets.iter_mut().enumerate() {
             watched.seen = 0;
@@ -301,15 +305,7 @@ impl Feed for BitstampFeed {
     ///
     /// # Units
     /// Decimal strings, absolute; `microtimestamp` in µs since 1970.
-    fn decode(
-        &mut self,
-        frame: &[u8],
-        now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), DecodeError> {
-        if frame.len() > Self::DOCUMENT_BYTES_MAX {
-            return Err(DecodeError::malformed("too long"));
-        }
+    fn read_frame(&mut self, frame: &[u8], now: Time, heard: Hear<'_>) -> Result<(), DecodeError> {
         let by_template = template::frame(frame, &mut self.names, &mut self.sides);
         let stated = match by_template {
             Some(stated) => {
@@ -358,7 +354,7 @@ impl Feed for BitstampFeed {
         status: u16,
         body: &[u8],
         now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> Result<(), DecodeError> {
         let mut markets = self.markets.iter_mut();
         let index = markets.position(|watched| watched.asking.is_answered(ticket, now));

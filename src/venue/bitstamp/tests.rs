@@ -9,7 +9,7 @@ use crate::venue::bitstamp::{Channel, Stated, shape, template, tolerant};
 use crate::venue::names::Names;
 use crate::venue::rows::Sides;
 use crate::venue::scan::ReadCounts;
-use crate::venue::trial::{Played, Readings, Told, assert_readers_agree, setup};
+use crate::venue::trial::{Played, Readings, Told, Unknown, assert_readers_agree, setup};
 use crate::venue::{DecodeError, Feed, Ticket};
 
 const CHANGES: &str = r#"{"data":{"timestamp":"1700000000","microtimestamp":"1700000000000007","bids":[["99.5","1.25000000"],["98.00","0.00000000"]],"asks":[["101.5","2"]]},"channel":"diff_order_book_btcusd","event":"data"}"#;
@@ -51,14 +51,20 @@ fn three_readers_agree_on_every_frame() {
     let other = CHANGES.replace("btcusd", "ethusd");
     let mut random = Random::new(11);
     for frame in [CHANGES, &whole, &other] {
-        let taken = assert_readers_agree(frame, &mut random, read_thrice);
+        let taken = assert_readers_agree(frame, &mut random, Unknown::Checked, read_thrice);
         assert!(taken.iter().all(|count| *count > 1_400), "{taken:?}");
     }
 }
 
 #[test]
 fn three_readers_agree_on_every_document() {
-    assert_readers_agree(DOCUMENT, &mut Random::new(12), read_document_thrice);
+    let mut random = Random::new(12);
+    assert_readers_agree(
+        DOCUMENT,
+        &mut random,
+        Unknown::Checked,
+        read_document_thrice,
+    );
 }
 
 type World = Played<BitstampFeed>;

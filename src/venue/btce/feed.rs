@@ -17,7 +17,7 @@ use crate::venue::btce::shape::{Depth, DepthChange, Envelope, Frame, Row, Stream
 use crate::venue::btce::style::{Style, pair_name};
 use crate::venue::document::read;
 use crate::venue::scan::ReadCounts;
-use crate::venue::{Ask, DecodeError, Feed, Framing, Heard, Setup, Ticket};
+use crate::venue::{Ask, DecodeError, Feed, Framing, Hear, Heard, Setup, Ticket};
 
 /// Decodes the documents and the stream of one exchange.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl BtceFeed {
         &mut self,
         frame: &Frame<'_>,
         now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> Result<(), DecodeError> {
         match frame.event.as_ref() {
             "pusher:connection_established" => {
@@ -140,7 +140,7 @@ impl BtceFeed {
         &mut self,
         frame: &Frame<'_>,
         now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> Result<(), DecodeError> {
         let channel = frame.channel.as_deref().unwrap_or_default();
         let name = channel
@@ -176,7 +176,7 @@ impl BtceFeed {
         index: usize,
         depth: &Depth<'_>,
         now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> Result<(), DecodeError> {
         read_side(Side::Bid, &depth.bids, &mut self.bids)?;
         read_side(Side::Ask, &depth.asks, &mut self.asks)?;
@@ -212,7 +212,7 @@ impl BtceFeed {
         &mut self,
         body: &[u8],
         now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> Result<(), DecodeError> {
         let document: BTreeMap<Cow<'_, str>, Depth<'_>> = match serde_json::from_slice(body) {
             Ok(document) => document,
@@ -255,6 +255,10 @@ impl Watched {
 }
 
 impl Feed for BtceFeed {
+    fn frame_bytes_max(&self) -> usize {
+        Self::DOCUMENT_BYTES_MAX
+    }
+
     fn subscribe(&mut self, now: Time, _ask: &mut dyn FnMut(Ask<'_>)) {
         self.frames.clear();
         for watched in &mut self.markets {
@@ -303,15 +307,7 @@ impl Feed for BtceFeed {
     ///
     /// # Units
     /// Prices and amounts as decimals, absolute; zero removes a level.
-    fn decode(
-        &mut self,
-        frame: &[u8],
-        now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), DecodeError> {
-        if frame.len() > Self::DOCUMENT_BYTES_MAX {
-            return Err(DecodeError::malformed("too long"));
-        }
+    fn read_frame(&mut self, frame: &[u8], now: Time, heard: Hear<'_>) -> Result<(), DecodeError> {
         self.read += 1;
         let frame: Frame<'_> = read(frame)?;
         self.handle_event(&frame, now, heard)
@@ -331,7 +327,7 @@ impl Feed for BtceFeed {
         status: u16,
         body: &[u8],
         now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> Result<(), DecodeError> {
         match (ticket, status) {
             (Self::DEPTH, 200) if body.len() <= Self::DOCUMENT_BYTES_MAX => {

@@ -183,10 +183,7 @@ fn read_depth(text: &str) -> Result<Document, DecodeError> {
     let bid = levels(Side::Bid, &depth.bids)?;
     let ask = levels(Side::Ask, &depth.asks)?;
     let document = Document::new("depth", depth.bids.len() + depth.asks.len());
-    Ok(match (bid, ask) {
-        (Some(bid), Some(ask)) => document.with_best(bid, ask),
-        _ => document,
-    })
+    Ok(document.with_best_of(bid, ask))
 }
 
 /// Reads every level of a side; returns its best price.

@@ -19,7 +19,7 @@ use crate::venue::names::Names;
 use crate::venue::scan::ReadCounts;
 use crate::venue::stamp::Stamps;
 use crate::venue::subscriptions::Subscriptions;
-use crate::venue::{Ask, DecodeError, Feed, Heard, Setup};
+use crate::venue::{Ask, DecodeError, Feed, Hear, Heard, Setup};
 
 /// Which of the two feeds is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl CoinbaseFeed {
     }
 
     /// Compares a frame's number with the one before; returns false where it came too late.
-    fn follow(&mut self, head: &Head, now: Time, heard: &mut dyn FnMut(Heard<'_>)) -> bool {
+    fn follow(&mut self, head: &Head, now: Time, heard: Hear<'_>) -> bool {
         let Some(number) = head.number else {
             return true;
         };
@@ -136,7 +136,7 @@ impl CoinbaseFeed {
     }
 
     /// Hands on the events of a frame.
-    fn tell(&mut self, head: &Head, now: Time, heard: &mut dyn FnMut(Heard<'_>)) {
+    fn tell(&mut self, head: &Head, now: Time, heard: Hear<'_>) {
         let (mut bids_start, mut asks_start) = (0, 0);
         for event in &self.events.list {
             let bids = self.events.bids.get_mut(bids_start..event.bids_end);
@@ -252,6 +252,10 @@ impl Dialogue {
 }
 
 impl Feed for CoinbaseFeed {
+    fn frame_bytes_max(&self) -> usize {
+        Self::FRAME_BYTES_MAX
+    }
+
     fn subscribe(&mut self, now: Time, ask: &mut dyn FnMut(Ask<'_>)) {
         self.number = None;
         self.markets.begin(now, |_| ());
@@ -287,18 +291,7 @@ impl Feed for CoinbaseFeed {
     ///
     /// # Units
     /// Prices and sizes as decimal strings, at most eight decimals that are not zero; times RFC 3339.
-    fn decode(
-        &mut self,
-        frame: &[u8],
-        now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), DecodeError> {
-        if frame.len() > Self::FRAME_BYTES_MAX {
-            return Err(DecodeError::Malformed {
-                at: Self::FRAME_BYTES_MAX,
-                what: "too long",
-            });
-        }
+    fn read_frame(&mut self, frame: &[u8], now: Time, heard: Hear<'_>) -> Result<(), DecodeError> {
         match self.read(frame)? {
             Said::Book(head) => {
                 if self.follow(&head, now, heard) {

@@ -2,16 +2,15 @@
 
 use serde_json::value::RawValue;
 
-use crate::model::number::Price;
+use crate::model::market::Side;
 use crate::venue::DecodeError;
 use crate::venue::coinbase::shape::{
     BookDocument, BookEvent, ExchangeFrame, Frame, TickerDocument,
 };
-use crate::venue::document::{Document, Fields, fields_of, is_json, items_of, read};
-use crate::venue::literal::{Excess, Literal, countable};
-
-/// What the trading half will read one day: told apart from everything else, no further.
-pub const NOT_BUILT: &str = "answer of a kind not built yet";
+use crate::venue::document::{
+    Document, Fields, NOT_BUILT, best, fields_of, is_json, items_of, read,
+};
+use crate::venue::literal::{Excess, Literal};
 
 /// Reads a frame or a public document of either dialect.
 ///
@@ -42,8 +41,9 @@ fn read_object(text: &str, fields: &Fields<'_>) -> Result<Document, DecodeError>
         let book: BookDocument<'_> = read(text)?;
         let bids = book.bids.iter().map(|(price, size, _)| (price, size));
         let asks = book.asks.iter().map(|(price, size, _)| (price, size));
-        let best = (best(bids, Excess::Down)?, best(asks, Excess::Up)?);
-        return Ok(with_best("book", book.bids.len() + book.asks.len(), best));
+        let (bid, ask) = (best(Side::Bid, bids)?, best(Side::Ask, asks)?);
+        let document = Document::new("book", book.bids.len() + book.asks.len());
+        return Ok(document.with_best_of(bid, ask));
     }
     if has(&["bid", "ask", "trade_id"]) {
         let ticker: TickerDocument<'_> = read(text)?;
@@ -56,7 +56,7 @@ fn read_object(text: &str, fields: &Fields<'_>) -> Result<Document, DecodeError>
             price(&ticker.bid, Excess::Down)?,
             price(&ticker.ask, Excess::Up)?,
         );
-        return Ok(with_best("ticker", 0, (Some(bid), Some(ask))));
+        return Ok(Document::new("ticker", 0).with_best(bid, ask));
     }
     if let Some(products) = fields.get("products") {
         let rows = items_of(products.get()).map_or(0, |items| items.len());
@@ -119,17 +119,14 @@ fn read_book_events(events: &str) -> Result<Document, DecodeError> {
             let updates = updates.filter(move |update| update.side == side);
             updates.map(|update| (&update.price_level, &update.new_quantity))
         };
-        let best = (
-            best(of("bid"), Excess::Down)?,
-            best(of("offer"), Excess::Up)?,
-        );
+        let (bid, ask) = (best(Side::Bid, of("bid"))?, best(Side::Ask, of("offer"))?);
         let has_side = |side: &str| matches!(side, "bid" | "offer");
         if !event.updates.iter().all(|update| has_side(&update.side)) {
             return Err(DecodeError::malformed("side"));
         }
         let rows = document.rows + event.updates.len();
         document = match event.kind.as_ref() {
-            "snapshot" => with_best("book frame", rows, best),
+            "snapshot" => Document::new("book frame", rows).with_best_of(bid, ask),
             _ => Document { rows, ..document },
         };
     }
@@ -145,20 +142,17 @@ fn read_exchange(text: &str) -> Result<Document, DecodeError> {
                 frame.asks.unwrap_or_default(),
             );
             let changes = frame.changes.unwrap_or_default();
-            let prices = (
-                best(bids.iter().map(|(price, size)| (price, size)), Excess::Down)?,
-                best(asks.iter().map(|(price, size)| (price, size)), Excess::Up)?,
-            );
-            best(
-                changes.iter().map(|(_, price, size)| (price, size)),
-                Excess::Up,
-            )?;
+            let bids_of = bids.iter().map(|(price, size)| (price, size));
+            let asks_of = asks.iter().map(|(price, size)| (price, size));
+            let changes_of = changes.iter().map(|(_, price, size)| (price, size));
+            let (bid, ask) = (best(Side::Bid, bids_of)?, best(Side::Ask, asks_of)?);
+            best(Side::Ask, changes_of)?;
             let is_side = |side: &str| matches!(side, "buy" | "sell");
             if !changes.iter().all(|(side, ..)| is_side(side)) {
                 return Err(DecodeError::malformed("side"));
             }
             let rows = bids.len() + asks.len() + changes.len();
-            Ok(with_best("book frame", rows, prices))
+            Ok(Document::new("book frame", rows).with_best_of(bid, ask))
         }
         "ticker" => {
             let price = |literal: &Option<Literal<'_>>, excess| {
@@ -169,7 +163,7 @@ fn read_exchange(text: &str) -> Result<Document, DecodeError> {
             };
             let bid = price(&frame.best_bid, Excess::Down)?;
             let ask = price(&frame.best_ask, Excess::Up)?;
-            Ok(with_best("ticker frame", 0, (Some(bid), Some(ask))))
+            Ok(Document::new("ticker frame", 0).with_best(bid, ask))
         }
         "heartbeat" => Ok(Document::new("heartbeat", 0)),
         "subscriptions" | "subscribe" | "unsubscribe" => Ok(Document::new("subscription", 0)),
@@ -181,38 +175,6 @@ fn read_exchange(text: &str) -> Result<Document, DecodeError> {
         }
         _ => Ok(Document::new(NOT_BUILT, 0)),
     }
-}
-
-fn with_best(kind: &'static str, rows: usize, best: (Option<Price>, Option<Price>)) -> Document {
-    let document = Document::new(kind, rows);
-    match best {
-        (Some(bid), Some(ask)) => document.with_best(bid, ask),
-        (_, None) | (None, _) => document,
-    }
-}
-
-/// Reads every level of a side; returns its best price: the highest of what is rounded down, the
-/// lowest of what is rounded up.
-fn best<'a>(
-    rows: impl Iterator<Item = (&'a Literal<'a>, &'a Literal<'a>)>,
-    excess: Excess,
-) -> Result<Option<Price>, DecodeError> {
-    let mut best: Option<Price> = None;
-    for (price, quantity) in rows {
-        let number = |literal: &Literal<'_>, excess| {
-            countable(literal.units(excess)).map_err(|_| DecodeError::malformed("level"))
-        };
-        let (price, _) = (number(price, excess)?, number(quantity, Excess::Down)?);
-        let Some(price) = price.map(Price) else {
-            continue;
-        };
-        best = Some(match best {
-            Some(best) if excess == Excess::Down => best.max(price),
-            Some(best) => best.min(price),
-            None => price,
-        });
-    }
-    Ok(best)
 }
 
 fn word(raw: &RawValue) -> String {

@@ -192,15 +192,14 @@ mod tests {
     use crate::venue::coinbase::shape::{self, ExchangeFrame, Fault, Frame};
     use crate::venue::coinbase::template;
     use crate::venue::stamp::Stamps;
+    use crate::venue::trial::{self, Readings, Unknown, assert_readers_agree};
 
     const ADVANCED: &str = r#"{"channel":"l2_data","timestamp":"2026-08-09T21:05:48.505350477Z","sequence_num":14,"events":[{"type":"update","product_id":"BTC-USD","updates":[{"side":"bid","event_time":"2026-08-09T21:05:48.210883Z","price_level":"65062.5","new_quantity":"0.00583"},{"side":"offer","event_time":"2026-08-09T21:05:48.210883Z","price_level":"65061.91","new_quantity":"0"}]}]}"#;
     const UPDATE: &str = r#"{"type":"l2update","product_id":"BTC-USD","changes":[["buy","0.7885","0.0"],["sell","0.7913","7441.5"]],"time":"2021-04-17T16:43:37.077621Z"}"#;
     const SNAPSHOT: &str = r#"{"type":"snapshot","product_id":"BTC-USD","asks":[["14.8024","12.77"],["14.8069","12.49"]],"bids":[["14.7693","27.51"]]}"#;
 
-    type Reading = Option<(Said, Events)>;
-
     /// What each reader makes of a frame: template, tolerant, serde.
-    fn readings(frame: &[u8], is_advanced: bool) -> [Reading; 3] {
+    fn readings(frame: &[u8], is_advanced: bool) -> Readings<(Said, Events)> {
         let mut symbols = Names::new(
             ["ETH-USD", "BTC-USD"].iter().map(|text| (*text).to_owned()),
             b'"',
@@ -233,17 +232,8 @@ mod tests {
 
     #[track_caller]
     fn agree(frame: &[u8], is_advanced: bool) -> [bool; 3] {
-        let text = String::from_utf8_lossy(frame);
-        let [template, tolerant, slow] = readings(frame, is_advanced);
-        let taken = [template.is_some(), tolerant.is_some(), slow.is_some()];
-        if template.is_some() {
-            assert_eq!(template, tolerant, "{text}");
-            assert_eq!(template, slow, "{text}");
-        }
-        if tolerant.is_some() && slow.is_some() {
-            assert_eq!(tolerant, slow, "{text}");
-        }
-        taken
+        let read = readings(frame, is_advanced);
+        trial::agree(&read, frame, Unknown::Unchecked)
     }
 
     #[test]
@@ -330,28 +320,9 @@ mod tests {
     fn readers_agree_on_every_mutation() {
         let mut random = Random::new(23);
         for (text, is_advanced) in [(ADVANCED, true), (UPDATE, false), (SNAPSHOT, false)] {
-            let mut taken = [0_u32; 3];
-            for _ in 0..15_000 {
-                let mut frame = text.as_bytes().to_vec();
-                for _ in 0..=random.below(2) {
-                    let at = usize::try_from(random.below(frame.len() as u64)).unwrap();
-                    match random.below(4) {
-                        0 => {
-                            let letters = b"0123456789.,\"[]{}:- \\eE";
-                            let letter = random.below(letters.len() as u64);
-                            frame[at] = letters[usize::try_from(letter).unwrap()];
-                        }
-                        1 => frame[at] = u8::try_from(random.below(256)).unwrap(),
-                        2 => frame.insert(at, b' '),
-                        _ => drop(frame.remove(at)),
-                    }
-                }
-                let counts = agree(&frame, is_advanced).map(u32::from);
-                for (sum, count) in taken.iter_mut().zip(counts) {
-                    *sum += count;
-                }
-            }
-            assert!(taken.iter().all(|count| *count > 300), "{taken:?}");
+            let read = |frame: &[u8]| readings(frame, is_advanced);
+            let taken = assert_readers_agree(text, &mut random, Unknown::Unchecked, read);
+            assert!(taken.iter().all(|count| *count > 400), "{taken:?}");
         }
     }
 }

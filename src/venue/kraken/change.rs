@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::model::number::{Price, Quantity};
 use crate::model::time::Time;
-use crate::venue::scan::{Decimal, digits, short_decimal};
+use crate::venue::scan::{DIGITS_MAX, Decimal, TENS, digits, short_decimal};
 
 /// The largest book that can be subscribed to, levels a side.
 pub const DEPTH_MAX: usize = 1_000;
@@ -131,24 +131,8 @@ pub struct Printed<'a> {
     pub text: &'a [u8],
 }
 
-/// Ten to the power of the index.
-const TENS: [u64; 11] = [
-    1,
-    10,
-    100,
-    1_000,
-    10_000,
-    100_000,
-    1_000_000,
-    10_000_000,
-    100_000_000,
-    1_000_000_000,
-    10_000_000_000,
-];
 /// Decimals of a unit.
 const DECIMALS: usize = 8;
-/// Digits that fit 64 bits whatever they are.
-const DIGITS_MAX: usize = 18;
 
 /// Reads `digits[.digits]` where `bytes` begins, by the grammar of JSON but without sign and exponent.
 ///

@@ -19,7 +19,7 @@ use crate::venue::names::Names;
 use crate::venue::scan::ReadCounts;
 use crate::venue::stamp::Stamps;
 use crate::venue::subscriptions::Subscriptions;
-use crate::venue::{Ask, DecodeError, Feed, Heard, Setup};
+use crate::venue::{Ask, DecodeError, Feed, Hear, Heard, Setup};
 
 /// Decodes the stream of one Kraken.
 #[derive(Debug)]
@@ -71,12 +71,7 @@ impl KrakenFeed {
     }
 
     /// Takes a book frame whose levels stand in `sides`.
-    fn take(
-        &mut self,
-        head: &Head,
-        now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), DecodeError> {
+    fn take(&mut self, head: &Head, now: Time, heard: Hear<'_>) -> Result<(), DecodeError> {
         let Some(market) = self.markets.get_mut(head.market) else {
             return Err(DecodeError::Unknown);
         };
@@ -105,12 +100,7 @@ impl KrakenFeed {
     }
 
     /// Reads what neither template nor tolerant reader could.
-    fn decode_slow(
-        &mut self,
-        frame: &[u8],
-        now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), DecodeError> {
+    fn decode_slow(&mut self, frame: &[u8], now: Time, heard: Hear<'_>) -> Result<(), DecodeError> {
         self.counts.slow += 1;
         if frame.first() == Some(&b'[') {
             let said = version1::read(frame, &self.symbols, &mut self.sides);
@@ -229,6 +219,10 @@ fn request(method: &str, symbols: &str, request: &mut u64) -> String {
 }
 
 impl Feed for KrakenFeed {
+    fn frame_bytes_max(&self) -> usize {
+        Self::FRAME_BYTES_MAX
+    }
+
     fn subscribe(&mut self, now: Time, ask: &mut dyn FnMut(Ask<'_>)) {
         let levels = Self::DEPTH_LEVELS;
         self.markets.begin(now, |watched| watched.levels = levels);
@@ -263,18 +257,7 @@ impl Feed for KrakenFeed {
     ///
     /// # Units
     /// Prices and quantities as printed, at most eight decimals that are not zero; times RFC 3339.
-    fn decode(
-        &mut self,
-        frame: &[u8],
-        now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), DecodeError> {
-        if frame.len() > Self::FRAME_BYTES_MAX {
-            return Err(DecodeError::Malformed {
-                at: Self::FRAME_BYTES_MAX,
-                what: "too long",
-            });
-        }
+    fn read_frame(&mut self, frame: &[u8], now: Time, heard: Hear<'_>) -> Result<(), DecodeError> {
         if let Some(head) =
             template::read(frame, &mut self.symbols, &mut self.stamps, &mut self.sides)
         {
@@ -494,6 +477,10 @@ mod tests {
         }
         assert_eq!(hear(&mut feed, "{}"), Err(DecodeError::Unknown));
         let long = " ".repeat(KrakenFeed::FRAME_BYTES_MAX + 1);
-        assert!(hear(&mut feed, &long).is_err());
+        let too_long = DecodeError::Malformed {
+            at: KrakenFeed::FRAME_BYTES_MAX,
+            what: "too long",
+        };
+        assert_eq!(hear(&mut feed, &long), Err(too_long));
     }
 }

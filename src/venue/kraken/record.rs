@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::model::market::Side;
 use crate::model::number::Price;
 use crate::venue::DecodeError;
-use crate::venue::document::{Document, Fields, fields_of, is_json, items_of, read};
+use crate::venue::document::{
+    Document, Fields, NOT_BUILT, best, fields_of, is_json, items_of, read,
+};
 use crate::venue::kraken::shape::{Book, BookDocument, ByPair, Frame, Reply, Ticker};
-use crate::venue::literal::{Excess, Literal, countable};
-
-/// What the trading half will read one day: told apart from everything else, no further.
-pub const NOT_BUILT: &str = "answer of a kind not built yet";
+use crate::venue::literal::{Excess, Literal};
 
 /// Reads a frame of v2 or v1, or a document of the public interface.
 ///
@@ -81,13 +81,7 @@ fn read_books(data: &str) -> Result<Document, DecodeError> {
     for book in &books {
         let bids = book.bids.iter().map(|row| (&row.price, &row.qty));
         let asks = book.asks.iter().map(|row| (&row.price, &row.qty));
-        let best = (
-            best(bids, Excess::Down, true)?,
-            best(asks, Excess::Up, false)?,
-        );
-        if let (Some(bid), Some(ask)) = best {
-            document = document.with_best(bid, ask);
-        }
+        document = document.with_best_of(best(Side::Bid, bids)?, best(Side::Ask, asks)?);
         document.rows += book.bids.len() + book.asks.len();
     }
     Ok(document)
@@ -220,21 +214,9 @@ fn read_book_document(text: &str) -> Result<Document, DecodeError> {
     let books: ByPair<'_, BookDocument<'_>> = read(text)?;
     let mut document = Document::new("book", 0);
     for book in books.values() {
-        let bids = book
-            .bids
-            .iter()
-            .map(|(price, quantity, _)| (price, quantity));
-        let asks = book
-            .asks
-            .iter()
-            .map(|(price, quantity, _)| (price, quantity));
-        let best = (
-            best(bids, Excess::Down, true)?,
-            best(asks, Excess::Up, false)?,
-        );
-        if let (Some(bid), Some(ask)) = best {
-            document = document.with_best(bid, ask);
-        }
+        let bids = book.bids.iter().map(|(price, volume, _)| (price, volume));
+        let asks = book.asks.iter().map(|(price, volume, _)| (price, volume));
+        document = document.with_best_of(best(Side::Bid, bids)?, best(Side::Ask, asks)?);
         document.rows += book.bids.len() + book.asks.len();
     }
     Ok(document)
@@ -267,28 +249,4 @@ fn with_best_of(kind: &'static str, ticker: &Ticker<'_>) -> Result<Document, Dec
         ));
     }
     Ok(Document::new(kind, 0).with_best(bid, ask))
-}
-
-/// Reads every level of a side; returns its best price.
-fn best<'a>(
-    rows: impl Iterator<Item = (&'a Literal<'a>, &'a Literal<'a>)>,
-    excess: Excess,
-    is_highest: bool,
-) -> Result<Option<Price>, DecodeError> {
-    let mut best: Option<Price> = None;
-    for (price, quantity) in rows {
-        let number = |literal: &Literal<'_>, excess| {
-            countable(literal.units(excess)).map_err(|_| DecodeError::malformed("level"))
-        };
-        let (price, _) = (number(price, excess)?, number(quantity, Excess::Down)?);
-        let Some(price) = price.map(Price) else {
-            continue;
-        };
-        best = Some(match best {
-            Some(best) if is_highest => best.max(price),
-            Some(best) => best.min(price),
-            None => price,
-        });
-    }
-    Ok(best)
 }

@@ -29,7 +29,7 @@ use crate::venue::mtgox::money::decimals;
 use crate::venue::mtgox::shape::{Depth, DepthRow, Envelope, Frame, Lag, Ticker, TradeRow};
 use crate::venue::scan::ReadCounts;
 use crate::venue::socketio::{self, Packet};
-use crate::venue::{Ask, DecodeError, Feed, Framing, Heard, Setup, Ticket};
+use crate::venue::{Ask, DecodeError, Feed, Framing, Hear, Heard, Setup, Ticket};
 
 /// The namespace of the venue on socket.io.
 pub const NAMESPACE: &str = "/mtgox";
@@ -192,7 +192,7 @@ impl MtgoxFeed {
         &mut self,
         frame: &[u8],
         now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> Result<(), DecodeError> {
         match socketio::parse(frame).ok_or(DecodeError::malformed("socket.io"))? {
             Packet::Disconnect => return Err(DecodeError::Refused { what: "disconnect" }),
@@ -213,7 +213,7 @@ impl MtgoxFeed {
         &mut self,
         message: &[u8],
         now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> Result<(), DecodeError> {
         let frame: Frame<'_> = read(message)?;
         if frame.op != "private" {
@@ -253,12 +253,7 @@ impl MtgoxFeed {
         }
     }
 
-    fn handle_lag(
-        &mut self,
-        lag: &Lag<'_>,
-        now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), DecodeError> {
+    fn handle_lag(&mut self, lag: &Lag<'_>, now: Time, heard: Hear<'_>) -> Result<(), DecodeError> {
         let us = lag.age.whole().ok_or(DecodeError::malformed("lag"))?;
         self.engine_lag = Span(us.saturating_mul(Span::MICRO.0));
         self.lag_heard = now;
@@ -270,7 +265,7 @@ impl MtgoxFeed {
         &mut self,
         row: &DepthRow<'_>,
         now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> Result<(), DecodeError> {
         let index = self.market_of(&row.item, &row.currency);
         let index = index.ok_or(DecodeError::Unknown)?;
@@ -304,7 +299,7 @@ impl MtgoxFeed {
         &mut self,
         ticker: &Ticker<'_>,
         now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> Result<(), DecodeError> {
         let item = ticker.item.as_deref().unwrap_or("BTC");
         let index = self.market_of(item, &ticker.buy.currency);
@@ -333,11 +328,7 @@ impl MtgoxFeed {
         Ok(())
     }
 
-    fn handle_trade(
-        &mut self,
-        row: &TradeRow<'_>,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), DecodeError> {
+    fn handle_trade(&mut self, row: &TradeRow<'_>, heard: Hear<'_>) -> Result<(), DecodeError> {
         let taker = match row.trade_type.as_ref() {
             "bid" => Side::Bid,
             "ask" => Side::Ask,
@@ -370,13 +361,7 @@ impl MtgoxFeed {
     }
 
     /// Hands changed levels on as the next update of their market.
-    fn tell(
-        &mut self,
-        index: usize,
-        mut changed: Changed,
-        stamp_us: u64,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) {
+    fn tell(&mut self, index: usize, mut changed: Changed, stamp_us: u64, heard: Hear<'_>) {
         let watched = &mut self.markets[index];
         if changed.is_empty() || !watched.is_live {
             return;
@@ -400,7 +385,7 @@ impl MtgoxFeed {
         index: usize,
         body: &[u8],
         now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> Result<(), DecodeError> {
         let text = String::from_utf8_lossy(body);
         let depth: Depth<'_> = content(text.as_bytes())?;
@@ -490,6 +475,10 @@ impl MtgoxFeed {
 }
 
 impl Feed for MtgoxFeed {
+    fn frame_bytes_max(&self) -> usize {
+        Self::FRAME_BYTES_MAX
+    }
+
     fn subscribe(&mut self, now: Time, _ask: &mut dyn FnMut(Ask<'_>)) {
         if !std::mem::replace(&mut self.is_budgeted, true) {
             self.full_asked.extend([now; Self::FULL_MAX]);
@@ -551,18 +540,7 @@ impl Feed for MtgoxFeed {
     ///
     /// # Units
     /// `*_int` by the currency's decimals; `now`, `tid` and lag in µs.
-    fn decode(
-        &mut self,
-        frame: &[u8],
-        now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), DecodeError> {
-        if frame.len() > Self::FRAME_BYTES_MAX {
-            return Err(DecodeError::Malformed {
-                at: Self::FRAME_BYTES_MAX,
-                what: "too long",
-            });
-        }
+    fn read_frame(&mut self, frame: &[u8], now: Time, heard: Hear<'_>) -> Result<(), DecodeError> {
         self.read += 1;
         match self.framing {
             Framing::SocketIo => self.handle_packet(frame, now, heard),
@@ -584,7 +562,7 @@ impl Feed for MtgoxFeed {
         status: u16,
         body: &[u8],
         now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
+        heard: Hear<'_>,
     ) -> Result<(), DecodeError> {
         if ticket == Self::LAG_TICKET {
             if status != 200 {

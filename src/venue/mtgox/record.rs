@@ -240,10 +240,7 @@ fn read_depth(text: &str, fields: &Fields<'_>) -> Result<Document, DecodeError> 
     let rows = depth.bids.len() + depth.asks.len();
     let document = Document::new("depth", rows);
     let best = |side| mirror.best(side, 1).first().map(|level| level.price);
-    Ok(match (best(Side::Bid), best(Side::Ask)) {
-        (Some(bid), Some(ask)) => document.with_best(bid, ask),
-        _ => document,
-    })
+    Ok(document.with_best_of(best(Side::Bid), best(Side::Ask)))
 }
 
 fn read_ticker(text: &str) -> Result<Document, DecodeError> {

@@ -14,7 +14,7 @@ use crate::venue::document;
 use crate::venue::scan::{ReadCounts, Scan};
 use crate::venue::simulated::DEPTH_LEVELS_MAX;
 use crate::venue::simulated::message::{Book, BookKind, Frame, Operation, OrderRow, json_of};
-use crate::venue::{Ask, DecodeError, Feed, Heard, Setup};
+use crate::venue::{Ask, DecodeError, Feed, Hear, Heard, Setup};
 
 /// Decodes the frames of one simulated venue.
 #[derive(Debug)]
@@ -121,11 +121,7 @@ impl SimulatedFeed {
         found.map(|(_, market)| *market).ok_or(DecodeError::Unknown)
     }
 
-    fn hear_book(
-        &self,
-        head: BookHead,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), DecodeError> {
+    fn hear_book(&self, head: BookHead, heard: Hear<'_>) -> Result<(), DecodeError> {
         let is_snapshot = match head.kind {
             UpdateKind::Snapshot => true,
             UpdateKind::Delta { previous } if previous < head.sequence => false,
@@ -162,6 +158,10 @@ impl SimulatedFeed {
 }
 
 impl Feed for SimulatedFeed {
+    fn frame_bytes_max(&self) -> usize {
+        Self::FRAME_BYTES_MAX
+    }
+
     fn subscribe(&mut self, _now: Time, ask: &mut dyn FnMut(Ask<'_>)) {
         let pairs = self.markets.iter().map(|(text, _)| text.clone()).collect();
         ask(Ask::Frame(&json_of(&Operation::Subscribe { pairs })));
@@ -184,18 +184,7 @@ impl Feed for SimulatedFeed {
     ///
     /// # Units
     /// Decimal strings at 1e-8; `ts` in ns since 1970; `lag_us` in µs.
-    fn decode(
-        &mut self,
-        frame: &[u8],
-        _now: Time,
-        heard: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), DecodeError> {
-        if frame.len() > Self::FRAME_BYTES_MAX {
-            return Err(DecodeError::Malformed {
-                at: Self::FRAME_BYTES_MAX,
-                what: "too long",
-            });
-        }
+    fn read_frame(&mut self, frame: &[u8], _now: Time, heard: Hear<'_>) -> Result<(), DecodeError> {
         if let Some(head) = self.scan(frame) {
             self.counts.template += 1;
             return self.hear_book(head, heard);
