@@ -42,10 +42,9 @@ impl Far {
     /// Makes the next draw, while nobody measures.
     fn prepare(&self) {
         let mut holder = self.holder.borrow_mut();
-        holder.settle();
-        holder.advance(Span::millis(60));
         let side = self.side.get();
         self.side.set(side.opposite());
+        clear(&mut holder, side);
         self.draws.send(holder.draw_frame(side)).ok();
     }
 }
@@ -172,14 +171,19 @@ async fn measure(
             }
             samples.push(arrivals.last_after(begin));
             assert!(leader.legs().0, "the change fires nothing");
-            leader.settle();
-            let frame = leader.clearing_frame(side);
-            leader.frame(&frame);
-            leader.settle();
-            leader.advance(Span::millis(60));
+            clear(&mut leader, side);
         }
         turns.samples.send(samples).unwrap();
     }
+}
+
+/// Answers what a node has asked for, closes the window, and lets a little time pass.
+fn clear(leader: &mut Leader<()>, side: Side) {
+    leader.settle();
+    let frame = leader.clearing_frame(side);
+    leader.frame(&frame);
+    leader.settle();
+    leader.advance(Span::millis(60));
 }
 
 /// Waits for a draw without standing in the mesh's way.

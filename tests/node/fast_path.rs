@@ -100,7 +100,6 @@ fn a_draw_of_a_peer_is_fired_by_the_step_that_hears_it() {
             bytes: &bytes,
         });
         assert_eq!(holder.legs(), (false, true), "round {round}");
-        holder.settle();
-        holder.advance(Span::millis(60));
+        clear(&mut holder, side);
     }
 }

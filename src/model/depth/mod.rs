@@ -166,22 +166,17 @@ impl Depth {
         self.build_ladder(tick);
     }
 
-    fn build_ladder(&mut self, tick: u64) {
-        let begun = self.sorted.last().and_then(|best| {
-            let mut ladder = match self.ladder.take() {
-                Some(ladder) => ladder,
-                None => Box::new(Ladder::new(self.side)),
+    fn build_ladder(&mut self, mut tick: u64) {
+        // Each price between two slots makes the tick a half or less.
+        while self.lay_ladder(tick) {
+            let Some(between) = self.fill_ladder() else {
+                break;
             };
-            let is_begun = ladder.begin(tick, key(self.side, best.price));
-            is_begun.then_some(ladder)
-        });
-        self.ladder = begun;
-        self.fill_ladder();
-        if self
-            .ladder
-            .as_ref()
-            .is_none_or(|ladder| ladder.len() < LADDER_WORTH)
-        {
+            tick = gcd(tick, between.0);
+            self.empty_ladder();
+        }
+        let len = self.ladder.as_ref().map_or(0, |ladder| ladder.len());
+        if len < LADDER_WORTH {
             self.empty_ladder();
             self.ladder = None;
             self.until_ladder = self.patience;
@@ -189,17 +184,32 @@ impl Depth {
         }
     }
 
-    /// Takes the levels from the sorted ones that have a slot.
-    fn fill_ladder(&mut self) {
-        let Some(ladder) = &mut self.ladder else {
-            return;
-        };
-        while let Some(level) = self.sorted.last()
-            && let Place::At(slot) = ladder.place(key(self.side, level.price))
-        {
-            ladder.set(slot, level.quantity);
+    /// Lays an empty ladder around the best level; false where there can be none.
+    fn lay_ladder(&mut self, tick: u64) -> bool {
+        let laid = self.sorted.last().and_then(|best| {
+            let mut ladder = match self.ladder.take() {
+                Some(ladder) => ladder,
+                None => Box::new(Ladder::new(self.side)),
+            };
+            let is_laid = ladder.begin(tick, key(self.side, best.price));
+            is_laid.then_some(ladder)
+        });
+        self.ladder = laid;
+        self.ladder.is_some()
+    }
+
+    /// Takes the levels from the sorted ones that have a slot, up to one that stands between two.
+    fn fill_ladder(&mut self) -> Option<Price> {
+        let ladder = self.ladder.as_mut()?;
+        while let Some(level) = self.sorted.last() {
+            match ladder.place(key(self.side, level.price)) {
+                Place::At(slot) => ladder.set(slot, level.quantity),
+                Place::Between => return Some(level.price),
+                Place::Below | Place::Above => break,
+            };
             self.sorted.pop();
         }
+        None
     }
 
     /// Gives the levels of the ladder back to the sorted ones, all of which are worse.
