@@ -7,6 +7,7 @@
     clippy::disallowed_methods,
     reason = "a bench reads the clock around what it measures"
 )]
+#![expect(clippy::print_stdout, reason = "a bench tells its figures there")]
 #![expect(
     dead_code,
     reason = "modules of the transport bench serve here in part"
@@ -23,11 +24,11 @@ mod stock;
 mod udp;
 
 use std::cell::Cell;
-use std::fs;
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
 use std::time::Duration;
+use std::{env, fs, thread};
 
 use expressnet::membership::{Direction, Peer};
 use expressnet::model::ids::{LinkNo, NodeId};
@@ -45,6 +46,8 @@ use crate::udp::runtime;
 pub(crate) const MESSAGE_BYTES: usize = 64;
 pub(crate) const FAN_OUT: usize = 12;
 pub(crate) const QUOTE_BYTES: usize = 256;
+/// The argument of a process that measures one kind.
+const ALONE: &str = "--alone";
 /// Links whose memory is looked at: so many that pages and what the process does besides are small.
 const MANY: usize = 120;
 /// After the last handshake, until what it needed is given back.
@@ -62,17 +65,20 @@ struct Cost {
 }
 
 fn main() {
-    let is_quick = !std::env::args().any(|argument| argument == "--bench");
-    let idle = Duration::from_secs(if is_quick { 1 } else { 20 });
     contestant::find_cores();
-    let costs = [
-        ("colo", cost(idle, |steps| mesh(COLD, steps))),
-        ("shared", cost(idle, |steps| mesh(Profile::Shared, steps))),
-        ("quinn", cost(idle, quinn)),
-    ];
-    let (peer, stock) = &costs[2];
+    let arguments: Vec<String> = env::args().collect();
+    let is_quick = !arguments.iter().any(|argument| argument == "--bench");
+    let idle = Duration::from_secs(if is_quick { 1 } else { 20 });
+    if let Some(at) = arguments.iter().position(|argument| argument == ALONE) {
+        let cost = cost_of(&arguments[at + 1], idle);
+        println!("{} {}", cost.bytes_per_end, cost.cpu_ns_per_s);
+        return;
+    }
+    let peer = "quinn";
+    let stock = measured(peer);
     let mut figures = Vec::new();
-    for (name, ours) in &costs[..2] {
+    for name in ["colo", "shared"] {
+        let ours = measured(name);
         for (case, ours, theirs) in [
             ("bytes_per_end", ours.bytes_per_end, stock.bytes_per_end),
             ("idle_ns_per_s", ours.cpu_ns_per_s, stock.cpu_ns_per_s),
@@ -87,6 +93,29 @@ fn main() {
         }
     }
     report("links", &figures);
+}
+
+/// Lets a process of its own measure one kind: none has the memory that another gave back.
+fn measured(name: &str) -> Cost {
+    let mut alone = Command::new(env::current_exe().unwrap());
+    alone.args([ALONE, name]).args(env::args().skip(1));
+    let output = alone.stderr(Stdio::inherit()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let mut figures = said
+        .split_whitespace()
+        .map(|figure| figure.parse().unwrap());
+    Cost {
+        bytes_per_end: figures.next().unwrap(),
+        cpu_ns_per_s: figures.next().unwrap(),
+    }
+}
+
+fn cost_of(name: &str, idle: Duration) -> Cost {
+    match name {
+        "colo" => cost(idle, |steps| mesh(COLD, steps)),
+        "shared" => cost(idle, |steps| mesh(Profile::Shared, steps)),
+        _ => cost(idle, quinn),
+    }
 }
 
 /// Tells how far the links are: ready, linked, and at the end the thread's own time.
@@ -181,7 +210,8 @@ impl MeshSink for Sink {
 /// One node with links to many, all in one process.
 fn mesh(profile: Profile, steps: Steps) {
     let listen = ([127, 0, 0, 1], 0).into();
-    let name = format!("links-{profile:?}").replace(|letter: char| !letter.is_alphanumeric(), "-");
+    let name = format!("links-{}-{profile:?}", steps.links);
+    let name = name.replace(|letter: char| !letter.is_alphanumeric(), "-");
     let near = Home::new(&name);
     let nowhere = near.peer(([127, 0, 0, 1], 9).into());
     let (listening, addresses) = channel();

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
@@ -22,9 +21,8 @@ use crate::contestant::{Arrivals, Contestant, Pace, Threaded, Turns, Way, ns_sin
 use crate::udp::runtime;
 use crate::{FAN_OUT, MESSAGE_BYTES, QUOTE_BYTES};
 
-/// An identity in a folder that goes with it.
+/// A node's identity; its folder is gone once its keys are read.
 pub(crate) struct Home {
-    folder: PathBuf,
     pub(crate) identity: Identity,
 }
 
@@ -33,18 +31,13 @@ impl Home {
         let folder =
             std::env::temp_dir().join(format!("expressnet-bench-{}-{name}", std::process::id()));
         let identity = Identity::create(&folder, OwnerSource::New).unwrap();
-        Self { folder, identity }
+        std::fs::remove_dir_all(&folder).unwrap();
+        Self { identity }
     }
 
     pub(crate) fn peer(&self, address: SocketAddr) -> Peer {
         let card = self.identity.card("bench", &[address]).unwrap();
         Card::parse(&card).unwrap().peer(10)
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.folder).ok();
     }
 }
 

@@ -378,9 +378,12 @@ impl<'a> Writer<'a> {
         let at = self.out.len();
         self.u8(0);
         let mut count = 0;
-        for level in levels.take(max) {
-            self.price(level.price);
-            self.quantity(level.quantity);
+        for Level { price, quantity } in levels.take(max) {
+            // In one piece: a look at the room a level, and not two.
+            let mut level = [0; 16];
+            level[..8].copy_from_slice(&price.0.to_le_bytes());
+            level[8..].copy_from_slice(&quantity.0.to_le_bytes());
+            self.raw(&level);
             count += 1;
         }
         self.out[at] = count;
