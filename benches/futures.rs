@@ -90,7 +90,7 @@ pub(crate) fn futures(spot: &Stream) -> Option<Stream> {
         }
     }
     let pairs = books.iter().map(|book| book.market().pair).collect();
-    let dialect = registry::find("binancefutures").unwrap();
+    let dialect = registry::find("binancefutures")?;
     let made = Stream::made(dialect, spot.kind, pairs, before, steady);
     // A book that never begins takes no change, which looks like a fast one.
     let begun = Ours::ready(&made).books;
