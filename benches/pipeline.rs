@@ -196,7 +196,7 @@ fn steady(leader: &mut Leader<Meter>, counts: &Counts) -> (Samples, Samples) {
                 let waited = leader.fire(&frame);
                 (leader.probe.take(), waited)
             });
-            clear(leader, side);
+            leader.clear(side);
         }
     }
     (quiet, fire)
@@ -224,7 +224,7 @@ fn cold(leader: &mut Leader<Meter>, counts: &Counts) -> Samples {
             caches.make(&frame);
             cold.parse(&frame);
         }
-        clear(leader, side);
+        leader.clear(side);
     }
     cold
 }
@@ -242,7 +242,7 @@ fn unarmed(leader: &mut Leader<Meter>, counts: &Counts) -> Samples {
             let waited = leader.fire(&frame);
             (leader.probe.take(), waited)
         });
-        clear(leader, Side::Ask);
+        leader.clear(Side::Ask);
         for question in [
             Command::Status,
             Command::Balance,
@@ -265,15 +265,6 @@ fn reconnect(leader: &mut Leader<Meter>, counts: &Counts) {
         leader.link_up();
         leader.advance(Span::millis(300));
     }
-}
-
-/// Closes the window and lets a little time pass, so that the next frame finds quiet books.
-fn clear(leader: &mut Leader<Meter>, side: Side) {
-    leader.settle();
-    let frame = leader.clearing_frame(side);
-    leader.frame(&frame);
-    leader.settle();
-    leader.advance(Span::millis(60));
 }
 
 /// Makes new totals for two bids and an ask somewhere in the book.

@@ -11,7 +11,6 @@ use std::time::Instant;
 use expressnet::membership::{Direction, Peer};
 use expressnet::model::ids::{LinkNo, NodeId};
 use expressnet::model::market::Side;
-use expressnet::model::time::Span;
 use expressnet::node::input::Input;
 use expressnet::shell::MeshSink;
 use expressnet::shell::mesh::{Mesh, Profile};
@@ -44,7 +43,7 @@ impl Far {
         let mut holder = self.holder.borrow_mut();
         let side = self.side.get();
         self.side.set(side.opposite());
-        clear(&mut holder, side);
+        holder.clear(side);
         self.draws.send(holder.draw_frame(side)).ok();
     }
 }
@@ -171,19 +170,10 @@ async fn measure(
             }
             samples.push(arrivals.last_after(begin));
             assert!(leader.legs().0, "the change fires nothing");
-            clear(&mut leader, side);
+            leader.clear(side);
         }
         turns.samples.send(samples).unwrap();
     }
-}
-
-/// Answers what a node has asked for, closes the window, and lets a little time pass.
-fn clear(leader: &mut Leader<()>, side: Side) {
-    leader.settle();
-    let frame = leader.clearing_frame(side);
-    leader.frame(&frame);
-    leader.settle();
-    leader.advance(Span::millis(60));
 }
 
 /// Waits for a draw without standing in the mesh's way.

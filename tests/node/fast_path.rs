@@ -14,7 +14,7 @@ fn on_an_armed_envelope_one_frame_fires_both_legs_and_waits_for_no_commit() {
         let side = [Side::Ask, Side::Bid][round as usize % 2];
         let frame = leader.crossing_frame(side);
         assert_eq!(leader.fire(&frame), 0, "round {round}");
-        clear(&mut leader, side);
+        leader.clear(side);
     }
     let totals = leader.node.totals();
     assert_eq!((totals.taken, totals.legs_fired), (100, 200));
@@ -30,7 +30,7 @@ fn without_an_armed_envelope_legs_wait_for_the_one_commit_that_arms_it() {
         leader.order(Command::Switch(Switch::Active));
         let frame = leader.crossing_frame(Side::Ask);
         assert_eq!(leader.fire(&frame), 1, "round {round}");
-        clear(&mut leader, Side::Ask);
+        leader.clear(Side::Ask);
     }
 }
 
@@ -46,7 +46,7 @@ fn what_a_gate_would_refuse_is_not_half_fired() {
         let side = [Side::Ask, Side::Bid][round as usize % 2];
         let frame = leader.crossing_frame(side);
         leader.frame(&frame);
-        clear(&mut leader, side);
+        leader.clear(side);
     }
     let totals = leader.node.totals();
     assert!((4..10).contains(&totals.taken), "{totals:?}");
@@ -80,14 +80,6 @@ fn a_peer_whose_venue_begins_its_sequence_anew_is_heard() {
     assert_eq!(leader.fire(&frame), 0);
 }
 
-fn clear(leader: &mut Leader<()>, side: Side) {
-    leader.settle();
-    let frame = leader.clearing_frame(side);
-    leader.frame(&frame);
-    leader.settle();
-    leader.advance(Span::millis(60));
-}
-
 /// A peer's draw on an envelope that is armed leaves for the venue with the frame that brings it.
 #[test]
 fn a_draw_of_a_peer_is_fired_by_the_step_that_hears_it() {
@@ -100,6 +92,6 @@ fn a_draw_of_a_peer_is_fired_by_the_step_that_hears_it() {
             bytes: &bytes,
         });
         assert_eq!(holder.legs(), (false, true), "round {round}");
-        clear(&mut holder, side);
+        holder.clear(side);
     }
 }

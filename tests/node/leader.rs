@@ -266,6 +266,15 @@ impl<P: Probe> Leader<P> {
         }
     }
 
+    /// Closes the window and lets a little time pass, so that the next frame finds quiet books.
+    pub(crate) fn clear(&mut self, side: Side) {
+        self.settle();
+        let frame = self.clearing_frame(side);
+        self.frame(&frame);
+        self.settle();
+        self.advance(Span::millis(60));
+    }
+
     /// Makes the frame by which the peer draws a leg on what the node has granted it.
     pub(crate) fn draw_frame(&mut self, side: Side) -> Vec<u8> {
         let (grant, draws) = self.given.get_mut(&side).unwrap();
