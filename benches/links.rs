@@ -24,6 +24,7 @@ mod stock;
 mod udp;
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -36,7 +37,7 @@ use expressnet::shell::MeshSink;
 use expressnet::shell::mesh::{Mesh, Profile};
 use quinn::Endpoint;
 use tokio::sync::Notify;
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, spawn_local};
 
 use crate::figure::{Figure, report};
 use crate::ours::Home;
@@ -249,28 +250,34 @@ fn mesh(profile: Profile, steps: Steps) {
     });
 }
 
-/// One stock endpoint with as many connections to another, kept alive as ours are.
+/// One stock endpoint with as many connections, each to an endpoint of its own, kept alive as ours
+/// are.
 fn quinn(steps: Steps) {
     let (near, far) = (Shown::new(), Shown::new());
     let (server, client) = (server(&far, &near), client(&near, &far));
-    let (listening, address) = channel();
+    let (listening, addresses) = channel();
+    let links = steps.links;
     thread::spawn(move || {
-        runtime().block_on(async move {
-            let endpoint = Endpoint::server(server, ([127, 0, 0, 1], 0).into()).unwrap();
-            listening.send(endpoint.local_addr().unwrap()).unwrap();
-            let mut connections = Vec::new();
-            while let Some(incoming) = endpoint.accept().await {
-                connections.push(incoming.await.unwrap());
+        LocalSet::new().block_on(&runtime(), async move {
+            for _ in 0..links {
+                let endpoint = Endpoint::server(server.clone(), ([127, 0, 0, 1], 0).into());
+                let endpoint = endpoint.unwrap();
+                listening.send(endpoint.local_addr().unwrap()).unwrap();
+                spawn_local(async move {
+                    let _connection = endpoint.accept().await.unwrap().await.unwrap();
+                    std::future::pending::<()>().await;
+                });
             }
+            std::future::pending::<()>().await;
         });
     });
-    let address = address.recv().unwrap();
+    let addresses: Vec<SocketAddr> = (0..links).map(|_| addresses.recv().unwrap()).collect();
     runtime().block_on(async {
         let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
         steps.ready.send(()).unwrap();
         steps.go.recv().unwrap();
         let mut connections = Vec::new();
-        for _ in 0..steps.links {
+        for address in addresses {
             let connecting = endpoint.connect_with(client.clone(), address, "localhost");
             connections.push(connecting.unwrap().await.unwrap());
         }
