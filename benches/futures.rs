@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use expressnet::book::Book;
 use expressnet::model::instrument::Pair;
 use expressnet::model::market::{Level, Side};
-use expressnet::venue::registry;
+use expressnet::venue::{Dialect, registry};
 use serde::Deserialize;
 
 use crate::recorded::{Ours, Stream};
@@ -63,7 +63,9 @@ pub(crate) fn futures(spot: &Stream) -> Option<Stream> {
     let mut sequences: BTreeMap<String, u64> = BTreeMap::new();
     for book in &books {
         let (pair, last) = (book.market().pair, book.sequence());
+        // A frame that does not say when it was sent is refused.
         let empty = Merged {
+            millis: 1,
             first: last,
             last,
             ..Merged::default()
@@ -88,8 +90,15 @@ pub(crate) fn futures(spot: &Stream) -> Option<Stream> {
         }
     }
     let pairs = books.iter().map(|book| book.market().pair).collect();
-    let dialect = registry::find("binancefutures").unwrap();
-    Some(Stream::made(dialect, spot.kind, pairs, before, steady))
+    let made = Stream::made(dialect(), spot.kind, pairs, before, steady);
+    // A book that never begins takes no change, which looks like a fast one.
+    let begun = Ours::ready(&made).books;
+    assert!(begun.iter().all(|book| book.sequence() > 0));
+    Some(made)
+}
+
+fn dialect() -> &'static dyn Dialect {
+    registry::find("binancefutures").unwrap()
 }
 
 impl Merged {
