@@ -61,7 +61,8 @@ pub struct Clocks {
 pub struct Knocks {
     own: NodeId,
     secret: StaticSecret,
-    peers: BTreeMap<NodeId, Door>,
+    /// Boxed: a door is over a kilobyte, and a map keeps room for eleven at once.
+    peers: BTreeMap<NodeId, Box<Door>>,
     hints: BTreeMap<[u8; HINT_BYTES], NodeId>,
     table: BTreeMap<SocketAddr, Entry>,
     stats: KnockStats,
@@ -145,14 +146,14 @@ impl Knocks {
         let (seen, addresses) = (BTreeSet::new(), Vec::new());
         self.peers.insert(
             peer,
-            Door {
+            Box::new(Door {
                 key,
                 ours,
                 theirs,
                 since_ms,
                 seen,
                 addresses,
-            },
+            }),
         );
         true
     }
