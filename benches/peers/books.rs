@@ -77,23 +77,28 @@ fn best(book: &Book) -> Option<Level> {
     book.depth(Side::Bid).best()
 }
 
-fn made(full: &[Level]) -> Book {
+/// The book of a market that has been traded for a while: every change has been there once.
+fn made(full: &[Level], changes: &[Level]) -> Book {
     let mut book = Book::new(market());
     set(&mut book, UpdateKind::Snapshot, 0, full);
+    for level in changes.iter().chain(full) {
+        change(&mut book, level);
+    }
     book
 }
 
-fn change(book: &mut Book, at: usize, level: &Level) {
-    let previous = at as u64;
+#[inline]
+fn change(book: &mut Book, level: &Level) {
+    let previous = book.sequence();
     let kind = UpdateKind::Delta { previous };
     set(book, kind, previous + 1, std::slice::from_ref(level));
 }
 
 fn ours<'a>(full: &[Level], changes: &'a [Level]) -> Pass<'a> {
-    let mut book = made(full);
+    let mut book = made(full, changes);
     Box::new(move || {
-        for (at, level) in changes.iter().enumerate() {
-            change(&mut book, at, level);
+        for level in changes {
+            change(&mut book, level);
             keep(best(&book));
         }
     })
@@ -113,8 +118,8 @@ where
     D: L2MarketDepth + MarketDepth + 'a,
 {
     let (full, changes) = (floats(full), floats(changes));
-    for (price, quantity) in full {
-        depth.update_bid_depth(price, quantity, 1);
+    for (price, quantity) in changes.iter().chain(&full) {
+        depth.update_bid_depth(*price, *quantity, 1);
     }
     Box::new(move || {
         for (price, quantity) in &changes {
@@ -126,13 +131,13 @@ where
 
 /// Both have the same best price behind every change, or the comparison is of different work.
 fn check(full: &[Level], changes: &[Level]) {
-    let (mut book, mut depth) = (made(full), roi_vector());
-    for (price, quantity) in floats(full) {
-        depth.update_bid_depth(price, quantity, 1);
+    let (mut book, mut depth) = (made(full, changes), roi_vector());
+    let (full, floats) = (floats(full), floats(changes));
+    for (price, quantity) in floats.iter().chain(&full) {
+        depth.update_bid_depth(*price, *quantity, 1);
     }
-    let floats = floats(changes);
     for (at, (level, (price, quantity))) in changes.iter().zip(floats).enumerate() {
-        change(&mut book, at, level);
+        change(&mut book, level);
         depth.update_bid_depth(price, quantity, 1);
         let best = best(&book).map_or(0, |level| level.price.0 / TICK);
         assert_eq!(best, depth.best_bid_tick(), "behind change {at}");

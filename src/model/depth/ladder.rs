@@ -24,7 +24,7 @@ pub(super) struct Ladder {
     twos: u32,
     /// The key of slot 0.
     base: i64,
-    quantities: Box<[Quantity; SLOTS]>,
+    quantities: [Quantity; SLOTS],
     bits: [u64; WORDS],
     words: u64,
     len: usize,
@@ -54,7 +54,7 @@ impl Ladder {
             inverse: 1,
             twos: 0,
             base: 0,
-            quantities: Box::new([Quantity(0); SLOTS]),
+            quantities: [Quantity(0); SLOTS],
             bits: [0; WORDS],
             words: 0,
             len: 0,
