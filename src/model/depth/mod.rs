@@ -25,8 +25,8 @@ const WIDER: usize = 4;
 /// one costs as much as some hundred changes.
 const LADDER_CHANGES: u32 = 512;
 const LADDER_LEVELS: usize = 256;
-/// Levels that a new ladder holds at the least. With fewer the tick is too fine for one, and the next
-/// is tried after twice as many changes.
+/// Levels that a new ladder holds at the least. With fewer the tick is too fine for one, or the best
+/// level too far from the others; the next is tried after some changes, twice as many each time.
 const LADDER_WORTH: usize = 64;
 const LADDER_PATIENCE_MAX: u32 = 1 << 20;
 
@@ -38,7 +38,7 @@ pub struct Depth {
     /// slot.
     sorted: Vec<Level>,
     ladder: Option<Box<Ladder>>,
-    /// Changes to come until a ladder is tried, and how many that are next time.
+    /// Changes to come until a ladder is tried, and how many that will be if it fails.
     until_ladder: u32,
     patience: u32,
 }
@@ -176,12 +176,14 @@ impl Depth {
             self.empty_ladder();
         }
         let len = self.ladder.as_ref().map_or(0, |ladder| ladder.len());
-        if len < LADDER_WORTH {
-            self.empty_ladder();
-            self.ladder = None;
-            self.until_ladder = self.patience;
-            self.patience = self.patience.saturating_mul(2).min(LADDER_PATIENCE_MAX);
+        if len >= LADDER_WORTH {
+            self.patience = LADDER_CHANGES;
+            return;
         }
+        self.empty_ladder();
+        self.ladder = None;
+        self.until_ladder = self.patience;
+        self.patience = self.patience.saturating_mul(2).min(LADDER_PATIENCE_MAX);
     }
 
     /// Lays an empty ladder around the best level; false where there can be none.
