@@ -112,7 +112,8 @@ impl Depth {
                     self.give_way();
                 }
             }
-            place @ (Place::Below | Place::Above | Place::Between) => self.set_beside(level, place),
+            Place::Below => self.set_sorted(level),
+            Place::Above | Place::Between => self.set_beside(level),
         }
     }
 
@@ -229,24 +230,19 @@ impl Depth {
         self.build_ladder(tick);
     }
 
-    /// Sets a level for which the ladder has no slot.
+    /// Sets a level above all slots or between two of them: the ladder moves, or its tick is finer
+    /// than was known. Nothing stands there that could be taken away.
     #[cold]
-    fn set_beside(&mut self, level: Level, place: Place) {
-        let is_gone = !level.quantity.is_positive();
-        let mut tick = self.ladder.as_ref().map_or(1, |ladder| ladder.tick());
-        match place {
-            Place::Below => {
-                self.set_sorted(level);
-                return;
-            }
-            // Nothing stands there that could be taken away.
-            Place::At(_) | Place::Above | Place::Between if is_gone => return,
-            // A finer tick than was known.
-            Place::At(_) | Place::Above | Place::Between => tick = gcd(tick, level.price.0),
+    fn set_beside(&mut self, level: Level) {
+        let Some(ladder) = self.ladder.as_ref() else {
+            return;
+        };
+        if level.quantity.is_positive() {
+            let tick = gcd(ladder.tick(), level.price.0);
+            self.empty_ladder();
+            self.set_sorted(level);
+            self.build_ladder(tick);
         }
-        self.empty_ladder();
-        self.set_sorted(level);
-        self.build_ladder(tick);
     }
 
     /// Drops the worst levels.
