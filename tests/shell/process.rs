@@ -18,7 +18,7 @@ use crate::shell::world::Folder;
 pub(super) const PROVIDER: &str = "p";
 /// Whatever is awaited comes within this, or the test fails.
 pub(super) const PATIENCE: Duration = Duration::from_secs(40);
-/// Between two looks at something that is awaited.
+/// From one question for a node's status to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// A served venue with one account.
@@ -255,16 +255,23 @@ impl Node {
             .then(|| serde_json::from_slice(&output.stdout).unwrap())
     }
 
-    /// Waits until `status` is as wanted.
+    /// Asks for `status` until it is as wanted. No verb follows a node's state, so between two
+    /// questions it is the end of the process that is waited for: nobody dead is asked again.
     #[track_caller]
     pub(super) fn wait(&self, wanted: impl Fn(&Value) -> bool) -> Value {
-        let mut last = None;
-        until(|| {
-            last = self.status();
-            last.as_ref().is_some_and(&wanted)
-        })
-        .unwrap_or_else(|| panic!("{last:#?}\n{}", self.tail()));
-        last.unwrap()
+        let began = Instant::now();
+        loop {
+            let status = self.status();
+            if let Some(status) = status.as_ref().filter(|status| wanted(status)) {
+                return status.clone();
+            }
+            let has_ended = self.ends_within(LOOK_EVERY);
+            assert!(
+                !has_ended && began.elapsed() < PATIENCE,
+                "ended: {has_ended}, {status:#?}\n{}",
+                self.tail()
+            );
+        }
     }
 
     /// Waits until the process has ended by itself, or returns false.
@@ -335,15 +342,13 @@ impl Running {
     }
 }
 
-/// Looks until it is so, or patience ends. What is looked at are answers of other processes, which
-/// tell nobody when they would answer otherwise: no verb follows a node's state.
+/// Asks until it is so, or patience ends. Each question is a process that is waited for.
 pub(super) fn until(mut is_so: impl FnMut() -> bool) -> Option<()> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         if is_so() {
             return Some(());
         }
-        std::thread::sleep(LOOK_EVERY);
     }
     None
 }
