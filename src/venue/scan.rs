@@ -120,9 +120,13 @@ impl<'a> Scan<'a> {
     }
 
     /// Reads a whole number without a sign or a leading zero.
-    #[inline]
+    // A call and its result in memory cost as much as the reading.
+    #[inline(always)]
     pub fn whole(&mut self) -> Option<u64> {
-        let (value, len) = digits(self.rest, 0);
+        let (value, len) = match short_whole(self.rest) {
+            Some(short) => short,
+            None => long_digits(self.rest),
+        };
         if len == 0 || len > DIGITS_MAX || (len > 1 && self.rest[0] == b'0') {
             return None;
         }
@@ -146,8 +150,9 @@ impl<'a> Scan<'a> {
         (head[0] != b'0').then_some(whole)
     }
 
-    /// Reads `digits[.digits]` in units of 1e-8, with at most 8 decimals and no leading zero.
-    #[inline]
+    /// Reads `digits[.digits]` in units of 1e-8, with at most 8 decimals and no leading zero. What
+    /// follows is the caller's to compare: an exponent, which would move the point, is no digit.
+    #[inline(always)]
     pub fn units(&mut self) -> Option<i64> {
         if let Some(short) = short_decimal(self.rest) {
             self.rest = self.rest.get(short.width()..)?;
@@ -156,6 +161,7 @@ impl<'a> Scan<'a> {
         self.long_units()
     }
 
+    #[inline(never)]
     fn long_units(&mut self) -> Option<i64> {
         let (whole, len) = digits(self.rest, 0);
         if len == 0 || (len > 1 && self.rest[0] == b'0') {
@@ -174,19 +180,15 @@ impl<'a> Scan<'a> {
         };
         let units = value.checked_mul(*POWERS.get(decimals)?)?;
         self.rest = &self.rest[len..];
-        // An exponent would move the point.
-        match self.peek() {
-            Some(b'e' | b'E' | b'.') => None,
-            Some(_) | None => i64::try_from(units).ok(),
-        }
+        i64::try_from(units).ok()
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn price(&mut self) -> Option<Price> {
         self.units().map(Price)
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn quantity(&mut self) -> Option<Quantity> {
         self.units().map(Quantity)
     }
@@ -205,11 +207,11 @@ pub fn digits(bytes: &[u8], mut value: u64) -> (u64, usize) {
     let mut len = 0;
     let mut rest = bytes;
     while let Some((word, behind)) = rest.split_first_chunk::<8>() {
-        let (read, count) = digits_of_word(u64::from_le_bytes(*word));
-        value = match TENS.get(count) {
-            Some(scale) => value.wrapping_mul(*scale).wrapping_add(read),
-            None => value,
-        };
+        let word = Word::new(*word);
+        let count = word.count();
+        if let Some(scale @ 10..) = TENS.get(count) {
+            value = value.wrapping_mul(*scale).wrapping_add(word.whole());
+        }
         len += count;
         // Eight decimals are common, and nothing follows them.
         if count < 8 || behind.first().is_some_and(|byte| !byte.is_ascii_digit()) {
@@ -226,6 +228,37 @@ pub fn digits(bytes: &[u8], mut value: u64) -> (u64, usize) {
         len += 1;
     }
     (value, len)
+}
+
+#[inline(never)]
+fn long_digits(bytes: &[u8]) -> (u64, usize) {
+    digits(bytes, 0)
+}
+
+/// Reads up to eight decimals in units of 1e-8, and how many they are, where eight bytes are left.
+#[inline]
+pub fn decimals(bytes: &[u8]) -> Option<(u64, usize)> {
+    let word = Word::new(*bytes.first_chunk()?);
+    let count = word.count();
+    (count > 0).then(|| (word.fraction(), count))
+}
+
+/// Reads a whole number of up to 15 digits, and how many they are, where 16 bytes are left.
+#[inline(always)]
+fn short_whole(bytes: &[u8]) -> Option<(u64, usize)> {
+    let (first, second) = words(bytes.first_chunk()?);
+    if !first.is_full() {
+        let count = first.count();
+        return (count > 0).then(|| (first.whole(), count));
+    }
+    match second.count() {
+        0 => Some((first.fraction(), 8)),
+        count => {
+            let scale = TENS.get(count).filter(|_| count < 8)?;
+            let value = first.fraction() * scale + second.whole();
+            Some((value, 8 + count))
+        }
+    }
 }
 
 /// A number as it stands printed.
@@ -251,42 +284,54 @@ impl Decimal {
 }
 
 /// Reads `digits[.digits]` with at most seven digits before the point and eight behind it, as most
-/// numbers have, in two words. `None` for others, and near the end of a frame: they are no fault.
-#[inline]
+/// numbers have, in two words. `None` for others: they are no fault. What follows the number is the
+/// caller's to compare.
+// Its result is used at once: handed over in memory it costs as much as the reading.
+#[inline(always)]
 pub fn short_decimal(bytes: &[u8]) -> Option<Decimal> {
+    match bytes.first_chunk() {
+        Some(window) => decimal_of(window),
+        None => decimal_at_end(bytes),
+    }
+}
+
+/// Bytes that a short number and what ends it may take.
+const WINDOW: usize = 17;
+
+/// Reads near the end of a frame, as if zero bytes followed it.
+#[inline(never)]
+fn decimal_at_end(bytes: &[u8]) -> Option<Decimal> {
+    let mut window = [0; WINDOW];
+    window.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    decimal_of(&window)
+}
+
+#[inline(always)]
+fn decimal_of(window: &[u8; WINDOW]) -> Option<Decimal> {
     const ONE: u64 = POWERS[0];
-    let (value, whole) = digits_of_word(u64::from_le_bytes(*bytes.first_chunk()?));
-    let rest = bytes.get(whole..)?;
-    let (behind, fraction) = match rest.first()? {
-        b'.' => {
-            let rest = rest.get(1..)?;
-            let (value, count) = digits_of_word(u64::from_le_bytes(*rest.first_chunk()?));
-            if count == 0 || goes_on(*rest.get(count)?) {
-                return None;
-            }
-            (value, count)
-        }
-        next if goes_on(*next) => return None,
-        _ => (0, 0),
-    };
-    if whole == 0 || whole > 7 || (whole > 1 && bytes[0] == b'0') {
+    let first = Word::new(*window.first_chunk()?);
+    let whole = first.count();
+    if !(1..8).contains(&whole) || (whole > 1 && window[0] == b'0') {
         return None;
     }
-    let scale = *POWERS.get(fraction)?;
-    let units = value
-        .wrapping_mul(ONE)
-        .wrapping_add(behind.wrapping_mul(scale));
+    let units = first.whole().wrapping_mul(ONE);
+    if window[whole] != b'.' {
+        return Some(Decimal {
+            units: units.cast_signed(),
+            whole,
+            fraction: 0,
+        });
+    }
+    let behind = Word::new(*window.get(whole + 1..)?.first_chunk()?);
+    let fraction = behind.count();
+    if fraction == 0 || (fraction == 8 && window[whole + 9].is_ascii_digit()) {
+        return None;
+    }
     Some(Decimal {
-        units: units.cast_signed(),
+        units: units.wrapping_add(behind.fraction()).cast_signed(),
         whole,
         fraction,
     })
-}
-
-/// A digit is one more, an exponent moves the point, and a second point is no number.
-#[inline]
-fn goes_on(byte: u8) -> bool {
-    byte.is_ascii_digit() || matches!(byte, b'e' | b'E' | b'.')
 }
 
 /// Ten to the power of the index.
@@ -304,26 +349,69 @@ pub const TENS: [u64; 11] = [
     10_000_000_000,
 ];
 
-/// Reads the digits that eight bytes begin with, all at once: each byte of the word is a digit of
-/// its own, the first one lowest.
-#[inline]
-fn digits_of_word(word: u64) -> (u64, usize) {
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let digits = word ^ 0x3030_3030_3030_3030;
-    // Adding 0x76 lifts whatever is above nine into the highest bit of its byte. A carry only
-    // disturbs bytes behind the first that is no digit.
-    let others = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & HIGH;
-    let count = others.trailing_zeros() / 8;
-    if count == 0 {
-        return (0, 0);
+/// Eight bytes of text, the first one lowest, for all of which is done at once what is done for one.
+#[derive(Clone, Copy)]
+struct Word {
+    /// The value of each byte that is a digit.
+    digits: u64,
+    /// The highest bit of the first byte that is none, and of some behind it.
+    others: u64,
+}
+
+impl Word {
+    #[inline(always)]
+    const fn new(bytes: [u8; 8]) -> Self {
+        const HIGH: u64 = 0x8080_8080_8080_8080;
+        let digits = u64::from_le_bytes(bytes) ^ 0x3030_3030_3030_3030;
+        // Adding 0x76 lifts whatever is above nine into the highest bit of its byte. A carry only
+        // disturbs bytes behind the first that is no digit.
+        let others = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & HIGH;
+        Self { digits, others }
     }
-    // What is no digit moves out at the top, zeros move in as the leading digits.
-    let digits = digits.wrapping_shl(64 - 8 * count);
-    // Neighbours join: eight digits, four pairs, two fours, one number.
+
+    /// Returns how many digits it begins with.
+    #[inline(always)]
+    const fn count(self) -> usize {
+        (self.others.trailing_zeros() / 8) as usize
+    }
+
+    /// All eight are digits.
+    #[inline(always)]
+    const fn is_full(self) -> bool {
+        self.others == 0
+    }
+
+    /// Returns the number that its digits are, of which there is one at least.
+    #[inline(always)]
+    const fn whole(self) -> u64 {
+        // What is no digit moves out at the top, zeros move in as the leading digits.
+        let count = self.others.trailing_zeros() & !7;
+        join(self.digits.wrapping_shl(64_u32.wrapping_sub(count)))
+    }
+
+    /// Returns the number that its digits are with zeros behind them up to the eighth: in units of
+    /// 1e-8 where they are decimals.
+    #[inline(always)]
+    const fn fraction(self) -> u64 {
+        let lowest = self.others & self.others.wrapping_neg();
+        join(self.digits & (lowest >> 7).wrapping_sub(1))
+    }
+}
+
+/// Joins neighbours: eight digits, four pairs, two fours, one number.
+#[inline(always)]
+const fn join(digits: u64) -> u64 {
     let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
     let outer = (pairs & 0x0000_00FF_0000_00FF).wrapping_mul(0x000F_4240_0000_0064);
     let inner = ((pairs >> 16) & 0x0000_00FF_0000_00FF).wrapping_mul(0x0000_2710_0000_0001);
-    (outer.wrapping_add(inner) >> 32, count as usize)
+    outer.wrapping_add(inner) >> 32
+}
+
+/// Returns the words of sixteen bytes.
+#[inline(always)]
+fn words(bytes: &[u8; 16]) -> (Word, Word) {
+    let (words, _) = bytes.as_chunks::<8>();
+    (Word::new(words[0]), Word::new(words[1]))
 }
 
 /// Returns where the first quote or backslash stands, eight bytes at a time.
@@ -408,12 +496,22 @@ mod tests {
                 .map(|_| b"0123456789.0000e\","[usize::try_from(random.below(18)).unwrap()])
                 .chain(*b"\",\"new_quantity")
                 .collect();
+            if let Some((value, len)) = short_whole(&text) {
+                assert_eq!((value, len), digits(&text, 0));
+            }
+            if let Some((units, len)) = decimals(&text) {
+                let written = digits(&text, 0);
+                assert_eq!(len, written.1.min(8));
+                assert!(written.1 > 8 || units == written.0 * POWERS[len]);
+            }
             if let Some(read) = short_decimal(&text) {
                 short += 1;
                 let mut scan = Scan::new(&text);
                 assert_eq!(scan.long_units(), Some(read.units));
                 assert_eq!(scan.rest(), &text[read.width()..]);
                 assert_eq!(digits(&text, 0).1, read.whole);
+                let alone = short_decimal(&text[..read.width()]);
+                assert_eq!(alone, Some(read), "nothing follows");
             }
         }
         assert!(short > 50_000, "{short}");

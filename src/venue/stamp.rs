@@ -1,7 +1,7 @@
 //! Times as exchanges print them: RFC 3339 in UTC, read at fixed positions.
 
 use crate::model::time::Time;
-use crate::venue::scan::{Scan, digits, falling};
+use crate::venue::scan::{Scan, decimals, digits, falling};
 
 /// Reads times that mostly lie in the same second as the one before: only the fraction is read anew.
 #[derive(Clone, Copy, Debug)]
@@ -27,13 +27,21 @@ impl Stamps {
     #[inline]
     pub fn read(&mut self, scan: &mut Scan<'_>) -> Option<Time> {
         let text = scan.rest();
-        if text.first_chunk() == Some(&self.second) {
-            let (value, len) = digits(text.get(20..)?, 0);
-            if let (1.., Some(unit)) = (len, UNITS.get(len)) {
-                scan.bytes(20 + len)?;
-                scan.literal(b"Z\"")?;
-                return self.start.checked_add(value * unit).map(Time);
+        if text.first_chunk() == Some(&self.second)
+            && let Some((units, mut len)) = decimals(text.get(20..)?)
+        {
+            /// Nanoseconds in a unit of 1e-8 of a second.
+            const UNIT: u64 = 10;
+            let mut nanos = units * UNIT;
+            if len == 8
+                && let Some(ninth @ b'0'..=b'9') = text.get(28)
+            {
+                nanos += u64::from(ninth - b'0');
+                len += 1;
             }
+            scan.bytes(20 + len)?;
+            scan.literal(b"Z\"")?;
+            return self.start.checked_add(nanos).map(Time);
         }
         self.read_whole(scan)
     }

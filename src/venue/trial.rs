@@ -155,7 +155,7 @@ pub(super) fn setup(venue: &str, pairs: [&str; 2]) -> Setup {
 }
 
 /// Changes, inserts or removes a few bytes.
-fn damaged(frame: &str, random: &mut Random) -> Vec<u8> {
+pub(super) fn damaged(frame: &str, random: &mut Random) -> Vec<u8> {
     const LIKELY: &[u8] = b"0123456789.,:\"[]{}- \\eEau";
     let mut frame = frame.as_bytes().to_vec();
     for _ in 0..=random.below(2) {

@@ -2,7 +2,7 @@
 //! documentation shows futures.
 
 use crate::venue::binance::{Stated, Symbols, Trading};
-use crate::venue::rows::{self, Sides, scan_number};
+use crate::venue::rows::{self, Sides};
 use crate::venue::scan::Scan;
 
 /// Reads a change, bare or in the wrapper of a combined stream; its levels take the place of those
@@ -20,23 +20,23 @@ pub(super) fn frame(
         scan.literal(b"depth@100ms\",\"data\":")?;
     }
     scan.literal(b"{\"e\":\"depthUpdate\",\"E\":")?;
-    let millis = scan_number(&mut scan)?;
+    let millis = scan.whole()?;
     if trading == Trading::Futures {
         scan.literal(b",\"T\":")?;
-        scan_number(&mut scan)?;
+        scan.whole()?;
     }
     scan.literal(b",\"s\":\"")?;
     let (market, rest) = symbols.symbols.find(scan.rest())?;
     scan = Scan::new(rest);
     scan.literal(b",\"U\":")?;
-    let first = scan_number(&mut scan)?;
+    let first = scan.whole()?;
     scan.literal(b",\"u\":")?;
-    let last = scan_number(&mut scan)?;
+    let last = scan.whole()?;
     let before = match trading {
         Trading::Spot => None,
         Trading::Futures => {
             scan.literal(b",\"pu\":")?;
-            Some(scan_number(&mut scan)?)
+            Some(scan.whole()?)
         }
     };
     scan.literal(b",\"b\":")?;
@@ -58,12 +58,12 @@ pub(super) fn frame(
 pub(super) fn document(body: &[u8], trading: Trading, sides: &mut Sides) -> Option<u64> {
     let mut scan = Scan::new(body);
     scan.literal(b"{\"lastUpdateId\":")?;
-    let last = scan_number(&mut scan)?;
+    let last = scan.whole()?;
     if trading == Trading::Futures {
         scan.literal(b",\"E\":")?;
-        scan_number(&mut scan)?;
+        scan.whole()?;
         scan.literal(b",\"T\":")?;
-        scan_number(&mut scan)?;
+        scan.whole()?;
     }
     scan.literal(b",\"bids\":")?;
     rows::scan::<false>(&mut scan, &mut sides.bids)?;

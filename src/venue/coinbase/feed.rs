@@ -94,6 +94,12 @@ impl CoinbaseFeed {
             self.counts.template += 1;
             return Ok(Said::Book(head));
         }
+        if self.dialogue == Dialogue::Advanced
+            && let Some(head) = template::read_other(frame, stamps)
+        {
+            self.counts.template += 1;
+            return Ok(Said::Other(head));
+        }
         let said = match self.dialogue {
             Dialogue::Advanced => tolerant::read_advanced(frame, symbols, events),
             Dialogue::Exchange => tolerant::read_exchange(frame, symbols, events),

@@ -19,7 +19,7 @@ pub fn read_advanced(
     scan.literal(br#"{"channel":"l2_data","timestamp":""#)?;
     let at = stamps.read(&mut scan)?;
     scan.literal(br#","sequence_num":"#)?;
-    let number = whole(&mut scan)?;
+    let number = scan.whole()?;
     scan.literal(br#","events":[{"type":""#)?;
     let is_snapshot = !scan.takes(br#"update","product_id":""#);
     if is_snapshot {
@@ -32,6 +32,26 @@ pub fn read_advanced(
     scan.end()?;
     events.end(Some(market), is_snapshot)?;
     Some(Head {
+        number: Some(number),
+        at: Some(at),
+    })
+}
+
+/// Reads a frame of another channel than `l2_data`. It only takes its place in the numbers, so what it
+/// says is not looked at.
+#[inline]
+pub fn read_other(frame: &[u8], stamps: &mut Stamps) -> Option<Head> {
+    let mut scan = Scan::new(frame);
+    scan.literal(br#"{"channel":""#)?;
+    if scan.text()? == b"l2_data" {
+        return None;
+    }
+    scan.literal(br#","timestamp":""#)?;
+    let at = stamps.read(&mut scan)?;
+    scan.literal(br#","sequence_num":"#)?;
+    let number = scan.whole()?;
+    scan.literal(br#","events":["#)?;
+    scan.rest().ends_with(b"]}").then_some(Head {
         number: Some(number),
         at: Some(at),
     })
@@ -152,13 +172,4 @@ fn level(scan: &mut Scan<'_>, side: Side, events: &mut Events) -> Option<()> {
     let quantity = scan.quantity()?;
     scan.literal(br#""]"#)?;
     events.push(side, Level { price, quantity })
-}
-
-/// Reads a bare whole number as JSON has it: without zeros in front.
-#[inline]
-fn whole(scan: &mut Scan<'_>) -> Option<u64> {
-    let before = scan.rest();
-    let value = scan.whole()?;
-    let len = before.len() - scan.rest().len();
-    (len == 1 || before.first() != Some(&b'0')).then_some(value)
 }

@@ -291,6 +291,39 @@ mod tests {
     }
 
     #[test]
+    fn of_another_channel_only_the_head_is_read_and_alike() {
+        let symbols = Names::new(["BTC-USD".to_owned()], b'"');
+        let other = ADVANCED.replace("l2_data", "ticker");
+        let heads = |frame: &[u8]| {
+            let template = template::read_other(frame, &mut Stamps::default());
+            let tolerant = read_advanced(frame, &symbols, &mut Events::default());
+            (template.map(Said::Other), tolerant)
+        };
+        let (template, tolerant) = heads(other.as_bytes());
+        assert!(template.is_some());
+        assert_eq!(template, tolerant);
+        let mut random = Random::new(29);
+        let mut taken = 0;
+        for _ in 0..20_000 {
+            let damaged = trial::damaged(&other, &mut random);
+            if let (Some(template), Some(tolerant)) = heads(&damaged) {
+                assert_eq!(template, tolerant, "{}", String::from_utf8_lossy(&damaged));
+                taken += 1;
+            }
+        }
+        assert!(taken > 400, "{taken}");
+        for text in [
+            ADVANCED.to_owned(),
+            other.replace("]}]}", "]}]"),
+            other.replace("14,", "014,"),
+            other.replace("Z\",\"seq", "Z\", \"seq"),
+            other.replace("\"events\"", "\"event\""),
+        ] {
+            assert_eq!(heads(text.as_bytes()).0, None, "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_taken_by_none() {
         for (from, to) in [
             ("\"65062.5\"", "\"-65062.5\""),

@@ -135,9 +135,10 @@ pub struct Printed<'a> {
 const DECIMALS: usize = 8;
 
 /// Reads `digits[.digits]` where `bytes` begins, by the grammar of JSON but without sign and exponent.
+/// What follows is the caller's to compare.
 ///
-/// `None` for more than 18 digits, for a value that is no multiple of 1e-8 (some markets print a
-/// ninth decimal, which is zero), and where an exponent follows.
+/// `None` for more than 18 digits, and for a value that is no multiple of 1e-8: some markets print a
+/// ninth decimal, which is zero.
 // Its result is used at once: handed over in memory it costs more than the reading.
 #[inline(always)]
 pub fn printed(bytes: &[u8]) -> Option<Printed<'_>> {
@@ -145,9 +146,7 @@ pub fn printed(bytes: &[u8]) -> Option<Printed<'_>> {
         Some(number) => number,
         None => long_decimal(bytes)?,
     };
-    // As JSON has it: no zeros in front.
-    let is_json = number.whole == 1 || bytes.first() != Some(&b'0');
-    is_json.then_some(Printed {
+    Some(Printed {
         number,
         text: bytes,
     })
@@ -155,21 +154,21 @@ pub fn printed(bytes: &[u8]) -> Option<Printed<'_>> {
 
 fn long_decimal(bytes: &[u8]) -> Option<Decimal> {
     let (value, whole) = digits(bytes, 0);
-    if whole == 0 {
+    // As JSON has it: no zeros in front.
+    if whole == 0 || (whole > 1 && bytes.first() == Some(&b'0')) {
         return None;
     }
-    let rest = bytes.get(whole..)?;
-    let (value, fraction, next) = match rest.split_first() {
+    let (value, fraction) = match bytes.get(whole..)?.split_first() {
         Some((b'.', behind)) => {
             let (value, fraction) = digits(behind, value);
             if fraction == 0 {
                 return None;
             }
-            (value, fraction, behind.get(fraction))
+            (value, fraction)
         }
-        first => (value, 0, first.map(|(first, _)| first)),
+        Some(_) | None => (value, 0),
     };
-    if whole + fraction > DIGITS_MAX || matches!(next, Some(b'e' | b'E' | b'.')) {
+    if whole + fraction > DIGITS_MAX {
         return None;
     }
     let units = match DECIMALS.checked_sub(fraction) {
@@ -241,7 +240,9 @@ mod tests {
         for text in [
             "", ".", ".5", "1.", "01", "00.5", "-1", "+1", "1e5", "1.5E1", "1.2.3", "x",
         ] {
-            assert!(printed(text.as_bytes()).is_none(), "{text}");
+            let read = printed(text.as_bytes());
+            let is_whole = read.is_some_and(|read| read.number.width() == text.len());
+            assert!(!is_whole, "{text}");
         }
         assert!(printed(b"0.000000001").is_none(), "finer than can be told");
         assert!(

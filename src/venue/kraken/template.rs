@@ -28,7 +28,7 @@ pub fn read(
     scan.literal(br#","asks":["#)?;
     levels(&mut scan, &mut sides.asks)?;
     scan.literal(br#","checksum":"#)?;
-    let checksum = checksum(&mut scan)?;
+    let checksum = u32::try_from(scan.whole()?).ok()?;
     let at = match scan.takes(br#","timestamp":""#) {
         true => Some(stamps.read(&mut scan)?),
         false => None,
@@ -63,12 +63,4 @@ fn levels(scan: &mut Scan<'_>, levels: &mut Vec<Change>) -> Option<()> {
         }
         return scan.literal(b"}]");
     }
-}
-
-/// Reads a whole number of 32 bits, without zeros in front as JSON has it.
-#[inline]
-fn checksum(scan: &mut Scan<'_>) -> Option<u32> {
-    let is_zero = scan.peek() == Some(b'0');
-    let value = u32::try_from(scan.whole()?).ok()?;
-    (!is_zero || value == 0).then_some(value)
 }
