@@ -13,9 +13,11 @@ mod cold;
 mod leader;
 
 use std::alloc::System;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::io::{IsTerminal, Write, stdout};
+use std::rc::Rc;
 use std::time::Instant;
 use std::{env, fs};
 
@@ -24,13 +26,14 @@ use expressnet::model::number::Quantity;
 use expressnet::model::random::Random;
 use expressnet::model::time::Span;
 use expressnet::node::input::{Command, Input};
+use expressnet::node::output::{Carrier, Outbox, Output};
 use expressnet::risk::Switch;
 use expressnet::sim::scenario::node_id;
 use serde::Deserialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 use crate::cold::Cold;
-use crate::leader::{LEVELS, Leader, Probe};
+use crate::leader::{LEVELS, Leader, Probe, legs_among};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -69,23 +72,46 @@ impl Counts {
 /// Time and allocations of one or more steps.
 #[derive(Clone, Copy, Default)]
 struct Cost {
+    /// Until the bytes of the last leg were handed over, or to the end where none was.
     ns: u64,
+    /// To the end of each step.
+    steps_ns: u64,
     allocations: u64,
+}
+
+/// When the last leg was handed over in the step that runs.
+type Left = Rc<Cell<Option<Instant>>>;
+
+/// Takes the legs and looks at the clock, where a node writes them into sockets.
+struct Taker(Left);
+
+impl Carrier for Taker {
+    fn carry(&mut self, outbox: &Outbox) {
+        for output in outbox.waiting() {
+            if let Output::LinkStream { bytes, .. } | Output::VenueRequest { bytes, .. } = output {
+                black_box(outbox.read(*bytes));
+            }
+        }
+        self.0.set(Some(Instant::now()));
+    }
 }
 
 /// Measures every call of `Node::handle`.
 #[derive(Default)]
 struct Meter {
     since: Cost,
+    left: Left,
     by_input: BTreeMap<&'static str, Vec<u64>>,
 }
 
 impl Probe for Meter {
     fn measure(&mut self, input: &'static str, step: impl FnOnce()) {
-        let cost = measure(step);
+        self.left.take();
+        let cost = measure(step, &self.left);
         self.since.ns += cost.ns;
+        self.since.steps_ns += cost.steps_ns;
         self.since.allocations += cost.allocations;
-        self.by_input.entry(input).or_default().push(cost.ns);
+        self.by_input.entry(input).or_default().push(cost.steps_ns);
     }
 }
 
@@ -100,6 +126,7 @@ impl Meter {
 #[derive(Default)]
 struct Samples {
     ours: Vec<u64>,
+    steps: Vec<u64>,
     peers: Vec<u64>,
     allocations: u64,
     peer_allocations: u64,
@@ -133,6 +160,8 @@ fn main() {
         Counts::FULL
     };
     let mut leader = Leader::new(Meter::default());
+    let taker = Taker(Rc::clone(&leader.probe.left));
+    leader.out.carry_by(Box::new(taker));
     let before = switches();
     let (quiet, fire) = steady(&mut leader, &counts);
     let by_input = leader.probe.by_input.clone();
@@ -151,9 +180,14 @@ fn main() {
 
     let mut table = Table::default();
     table.case("quiet_frame", &quiet);
-    table.case("fire_armed", &fire);
-    table.case("fire_armed_cold", &cold);
-    table.case("fire_unarmed", &slow);
+    for (name, samples) in [
+        ("fire_armed", &fire),
+        ("fire_armed_cold", &cold),
+        ("fire_unarmed", &slow),
+    ] {
+        table.case(name, samples);
+        table.steps(name, samples);
+    }
     for (input, samples) in &leader.probe.by_input {
         table.input(input, samples);
     }
@@ -193,7 +227,7 @@ fn steady(leader: &mut Leader<Meter>, counts: &Counts) -> (Samples, Samples) {
             let peer_first = round / counts.between % 4 < 2;
             fire.compare(peer_first, &frame, || {
                 leader.probe.take();
-                let waited = leader.fire(&frame);
+                let waited = leader.fire_measured(&frame);
                 (leader.probe.take(), waited)
             });
             leader.clear(side);
@@ -217,7 +251,7 @@ fn cold(leader: &mut Leader<Meter>, counts: &Counts) -> Samples {
         }
         caches.make(&frame);
         leader.probe.take();
-        let waited = leader.fire(&frame);
+        let waited = leader.fire_measured(&frame);
         let cost = leader.probe.take();
         cold.add(cost, waited);
         if !peer_first {
@@ -239,7 +273,7 @@ fn unarmed(leader: &mut Leader<Meter>, counts: &Counts) -> Samples {
         let frame = leader.crossing_frame(Side::Ask);
         slow.compare(round % 2 == 0, &frame, || {
             leader.probe.take();
-            let waited = leader.fire(&frame);
+            let waited = leader.fire_measured(&frame);
             (leader.probe.take(), waited)
         });
         leader.clear(Side::Ask);
@@ -301,12 +335,13 @@ impl Samples {
 
     fn add(&mut self, cost: Cost, waited: u32) {
         self.ours.push(cost.ns);
+        self.steps.push(cost.steps_ns);
         self.allocations += cost.allocations;
         self.waited += u64::from(waited);
     }
 
     fn parse(&mut self, frame: &[u8]) {
-        let cost = measure(|| {
+        let parse = || {
             let book: Book<'_> = serde_json::from_slice(black_box(frame)).unwrap();
             let Book {
                 ch,
@@ -320,20 +355,23 @@ impl Samples {
                 asks,
             } = book;
             black_box((ch, pair, kind, prev, seq, ts, lag_us, bids, asks));
-        });
+        };
+        let cost = measure(parse, &Left::default());
         self.peers.push(cost.ns);
         self.peer_allocations += cost.allocations;
     }
 }
 
-fn measure(step: impl FnOnce()) -> Cost {
+fn measure(step: impl FnOnce(), left: &Left) -> Cost {
     let region = Region::new(ALLOCATOR);
     let begin = Instant::now();
     step();
-    let took = begin.elapsed();
+    let end = Instant::now();
     let change = region.change();
+    let ns_to = |at: Instant| u64::try_from((at - begin).as_nanos()).unwrap_or(u64::MAX);
     Cost {
-        ns: u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+        ns: ns_to(left.get().unwrap_or(end)),
+        steps_ns: ns_to(end),
         allocations: (change.allocations + change.reallocations) as u64,
     }
 }
@@ -387,6 +425,22 @@ impl Table {
                 "peer_allocs_per_message",
                 thousandths(samples.peer_allocations, count),
             ),
+        ]);
+    }
+
+    /// Tells how long the steps took as a whole, with what comes behind the legs.
+    fn steps(&mut self, name: &str, samples: &Samples) {
+        let (steps, peers) = (Quantiles::of(&samples.steps), Quantiles::of(&samples.peers));
+        self.line(&[
+            ("case", format!("\"{name}_to_end\"")),
+            ("ours_ns", steps.p50.to_string()),
+            ("ours_p99_ns", steps.p99.to_string()),
+            ("ours_p999_ns", steps.p999.to_string()),
+            ("worst_ns", steps.worst.to_string()),
+            ("peer", "\"serde_json\"".to_owned()),
+            ("peer_ns", peers.p50.to_string()),
+            ("ratio", thousandths(steps.p50, peers.p50)),
+            ("messages", samples.steps.len().to_string()),
         ]);
     }
 
@@ -487,6 +541,14 @@ fn thousandths(part: u64, whole: u64) -> String {
 }
 
 impl Leader<Meter> {
+    /// Fires and makes sure that the meter has seen both legs leave.
+    fn fire_measured(&mut self, frame: &[u8]) -> u32 {
+        let waited = self.fire(frame);
+        let late = legs_among(self.out.waiting(), &self.out);
+        assert_eq!(late, (false, false), "a leg waited for the end of its step");
+        waited
+    }
+
     fn feed_down(&mut self) {
         let venue = self.venue;
         self.hand(Input::FeedDown { venue });

@@ -12,13 +12,14 @@ use expressnet::membership::{Direction, Peer};
 use expressnet::model::ids::{LinkNo, NodeId};
 use expressnet::model::market::Side;
 use expressnet::node::input::Input;
+use expressnet::node::output::{Carrier, Outbox, Output};
 use expressnet::shell::MeshSink;
 use expressnet::shell::mesh::{Mesh, Profile};
 use tokio::sync::Notify;
 use tokio::task::{LocalSet, yield_now};
 
 use crate::contestant::{Arrivals, Contestant, Threaded, Turns, pin};
-use crate::leader::Leader;
+use crate::leader::{Leader, legs_among};
 use crate::ours::{Home, awaitable};
 use crate::udp::runtime;
 
@@ -31,10 +32,39 @@ struct Near {
 /// The node beside the other venue.
 struct Far {
     holder: RefCell<Leader<()>>,
-    arrivals: Arc<Arrivals>,
     /// Draws for the other node to send, as its own session has no share in this one's.
     draws: Sender<Vec<u8>>,
     side: Cell<Side>,
+}
+
+/// Sends the draw that stands for the one which the node hands over, in that moment.
+struct NearHand {
+    mesh: Rc<Mesh>,
+    link: LinkNo,
+    draw: Rc<RefCell<Option<Vec<u8>>>>,
+}
+
+impl Carrier for NearHand {
+    fn carry(&mut self, outbox: &Outbox) {
+        if !legs_among(outbox.waiting(), outbox).0 {
+            return;
+        }
+        if let Some(draw) = self.draw.take() {
+            self.mesh.send_stream(self.link, &draw).unwrap();
+            self.mesh.flush();
+        }
+    }
+}
+
+/// Notes when a leg's bytes are handed over for the venue.
+struct FarHand(Arc<Arrivals>);
+
+impl Carrier for FarHand {
+    fn carry(&mut self, outbox: &Outbox) {
+        if matches!(outbox.waiting().last(), Some(Output::VenueRequest { .. })) {
+            self.0.note();
+        }
+    }
 }
 
 impl Far {
@@ -84,7 +114,6 @@ impl MeshSink for Far {
             let (_, at_venue) = holder.legs();
             assert!(at_venue, "the draw is no leg");
         }
-        self.arrivals.note();
         self.prepare();
     }
 
@@ -104,9 +133,10 @@ pub(crate) fn contestant(profile: Profile) -> Box<dyn Contestant> {
             pin(1);
             LocalSet::new().block_on(&runtime(), async {
                 let home = Home::new("far");
+                let mut holder = Leader::new(());
+                holder.out.carry_by(Box::new(FarHand(told)));
                 let far = Far {
-                    holder: RefCell::new(Leader::new(())),
-                    arrivals: told,
+                    holder: RefCell::new(holder),
                     draws,
                     side: Cell::new(Side::Bid),
                 };
@@ -146,30 +176,34 @@ async fn measure(
         std::slice::from_ref(&far),
         told,
     );
-    let mesh = mesh.unwrap();
+    let mesh = Rc::new(mesh.unwrap());
     mesh.dial(far.id);
     while near.link.get().is_none() {
         near.linked.notified().await;
     }
     let link = *near.link.get().unwrap();
     let mut leader = Leader::new(());
+    let draw = Rc::new(RefCell::new(None));
+    leader.out.carry_by(Box::new(NearHand {
+        mesh: Rc::clone(&mesh),
+        link,
+        draw: Rc::clone(&draw),
+    }));
     let mut commands = awaitable(turns.commands);
     while let Some((count, _)) = commands.recv().await {
         let mut samples = Vec::with_capacity(count);
         for round in 0..count {
             let side = [Side::Ask, Side::Bid][round % 2];
-            let draw = next(drawn).await;
+            draw.replace(Some(next(drawn).await));
             let frame = leader.crossing_frame(side);
             arrivals.expect(1);
             let begin = Instant::now();
             leader.frame(&frame);
-            mesh.send_stream(link, &draw).unwrap();
-            mesh.flush();
+            assert!(draw.borrow().is_none(), "the change fires nothing");
             while !arrivals.are_there() {
                 yield_now().await;
             }
             samples.push(arrivals.last_after(begin));
-            assert!(leader.legs().0, "the change fires nothing");
             leader.clear(side);
         }
         turns.samples.send(samples).unwrap();

@@ -147,9 +147,9 @@ fn quantity_that_pays(
         }
         let step = asked.quantity.min(bidden.quantity);
         let all_in = asked.price.moved_ppm_ceil(spend_fee_ppm);
-        let affordable = caps.spend_max.less(spent).bought_at(all_in);
+        let affordable = caps.spend_max.less(spent).bought_up_to(step, all_in);
         let allowed = caps.quantity_max.less(sum);
-        let taken = step.min(affordable).min(allowed);
+        let taken = affordable.min(allowed);
         sum = sum.saturating_add(taken);
         spent = spent.saturating_add(all_in.total_ceil(taken));
         if taken < step {

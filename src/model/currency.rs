@@ -1,13 +1,27 @@
 //! Currencies and the methods by which they are settled.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
 /// A currency code of one to eight capital letters or digits, beginning with a letter.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Currency([u8; 8]);
+
+/// As the bytes compare, in one comparison.
+impl Ord for Currency {
+    fn cmp(&self, other: &Self) -> Ordering {
+        u64::from_be_bytes(self.0).cmp(&u64::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for Currency {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// Why a text is not a currency code.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -34,8 +48,13 @@ impl Currency {
     }
 
     pub fn as_str(&self) -> &str {
-        let len = self.0.iter().position(|byte| *byte == 0).unwrap_or(8);
-        std::str::from_utf8(&self.0[..len]).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        // What is not used is zero, and the letters come first.
+        let unused = u64::from_be_bytes(self.0).trailing_zeros() as usize / 8;
+        &self.0[..Self::LEN_MAX - unused]
     }
 }
 

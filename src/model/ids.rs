@@ -1,5 +1,6 @@
 //! Names of things: one type per kind of id, so that none can stand for another.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use uuid::Uuid;
@@ -12,8 +13,21 @@ use crate::model::time::Time;
 pub struct Pin(pub [u8; 32]);
 
 /// A node's UUID. It follows from the pin and is never taken from a message.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct NodeId(pub [u8; 16]);
+
+/// As the bytes compare, in one comparison.
+impl Ord for NodeId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for NodeId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// The Ed25519 public key of an owner.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

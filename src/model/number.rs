@@ -75,13 +75,22 @@ impl Quantity {
     /// Returns `self × ppm / 1,000,000`, rounded up: what a fee takes.
     pub fn ppm_ceil(self, ppm: u32) -> Self {
         let product = i128::from(self.0) * i128::from(ppm);
-        Self(narrow(div_ceil(product, 1_000_000)))
+        Self(narrow(div_ceil::<MILLION>(product)))
     }
 
     /// Returns `self × ppm / 1,000,000`, rounded down.
     pub fn ppm_floor(self, ppm: u32) -> Self {
         let product = i128::from(self.0) * i128::from(ppm);
-        Self(narrow(product.div_euclid(1_000_000)))
+        Self(narrow(div_rem::<MILLION>(product).0))
+    }
+
+    /// Returns `wanted`, or how much less of it this amount buys at `price`.
+    pub fn bought_up_to(self, wanted: Self, price: Price) -> Self {
+        // Whether it is enough takes no division by a price.
+        if price.total_ceil(wanted) < self && price.is_positive() {
+            return wanted;
+        }
+        self.bought_at(price).min(wanted)
     }
 
     /// Returns how much can be bought with this amount at `price`, rounded down.
@@ -109,14 +118,13 @@ impl Price {
     /// Returns `self × quantity` rounded down: what a seller may count on.
     pub fn total_floor(self, quantity: Quantity) -> Quantity {
         let product = i128::from(self.0) * i128::from(quantity.0);
-        Quantity(narrow(unscaled(product).0))
+        Quantity(narrow(div_rem::<WHOLE>(product).0))
     }
 
     /// Returns `self × quantity` rounded up: what a buyer must be ready to pay.
     pub fn total_ceil(self, quantity: Quantity) -> Quantity {
         let product = i128::from(self.0) * i128::from(quantity.0);
-        let (floor, is_exact) = unscaled(product);
-        Quantity(narrow(floor + i128::from(!is_exact)))
+        Quantity(narrow(div_ceil::<WHOLE>(product)))
     }
 
     /// Returns `total ÷ quantity` rounded down, or `None` for an empty quantity.
@@ -131,13 +139,21 @@ impl Price {
     /// Moves the price by `ppm` parts per million; negative moves it down. Rounds down.
     pub fn moved_ppm(self, ppm: i64) -> Self {
         let product = i128::from(self.0) * (1_000_000 + i128::from(ppm));
-        Self(narrow(product.div_euclid(1_000_000)))
+        Self(narrow(div_rem::<MILLION>(product).0))
     }
 
     /// Moves the price by `ppm` parts per million, rounding up.
     pub fn moved_ppm_ceil(self, ppm: i64) -> Self {
         let product = i128::from(self.0) * (1_000_000 + i128::from(ppm));
-        Self(narrow(div_ceil(product, 1_000_000)))
+        Self(narrow(div_ceil::<MILLION>(product)))
+    }
+
+    /// Says whether the distance to `reference` is at most so many whole parts per million of it:
+    /// what `distance_ppm` would say, without a division.
+    pub fn is_within_ppm(self, reference: Self, ppm_max: u32) -> bool {
+        let gap = (i128::from(self.0) - i128::from(reference.0)).unsigned_abs();
+        let beyond = i128::from(reference.0) * (i128::from(ppm_max) + 1);
+        reference.0 > 0 && gap * 1_000_000 < beyond.unsigned_abs()
     }
 
     /// Returns the distance to `reference` in parts per million of it, or `None` without one.
@@ -255,32 +271,65 @@ fn write_decimal(units: i64, formatter: &mut fmt::Formatter<'_>) -> fmt::Result 
 pub fn push_whole(out: &mut Vec<u8>, mut whole: u64) {
     let mut digits = [b'0'; 20];
     let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (whole % 10).to_le_bytes()[0];
-        whole /= 10;
-        if whole == 0 {
-            break;
-        }
+    while whole >= 100 {
+        start -= 2;
+        digits[start..start + 2].copy_from_slice(pair(whole % 100));
+        whole /= 100;
+    }
+    let first = pair(whole);
+    start -= 2;
+    digits[start..start + 2].copy_from_slice(first);
+    if whole < 10 {
+        start += 1;
     }
     out.extend_from_slice(&digits[start..]);
 }
 
-fn div_ceil(value: i128, by: i128) -> i128 {
-    -(-value).div_euclid(by)
+fn pair(whole: u64) -> &'static [u8; 2] {
+    &PAIRS[usize::from(whole.to_le_bytes()[0]) % PAIRS.len()]
 }
 
-/// Divides a product of two amounts by `SCALE`: the quotient rounded down, and whether it is exact.
-/// Most products fit 64 bits, whose division by a constant is a multiplication.
-fn unscaled(product: i128) -> (i128, bool) {
-    let scale = i128::from(SCALE);
-    match u64::try_from(product) {
-        Ok(small) => {
-            let by = SCALE.unsigned_abs();
-            (i128::from(small / by), small.is_multiple_of(by))
-        }
-        Err(_) => (product.div_euclid(scale), product.rem_euclid(scale) == 0),
+/// The digits of 0 to 99.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut at: usize = 0;
+    while at < 100 {
+        let digits = at.to_le_bytes()[0];
+        pairs[at] = [b'0' + digits / 10, b'0' + digits % 10];
+        at += 1;
     }
+    pairs
+};
+
+/// What amounts are divided by: parts per million, and the scale.
+const MILLION: u32 = 1_000_000;
+const WHOLE: u32 = 100_000_000;
+const _: () = assert!(WHOLE as i64 == SCALE);
+
+fn div_ceil<const BY: u32>(value: i128) -> i128 {
+    let (floor, rest) = div_rem::<BY>(value);
+    floor + i128::from(rest > 0)
+}
+
+/// Divides, rounding down, and returns what is left. In 64 bits a division by a constant is a
+/// multiplication; most products fit, and others are divided in pieces that do.
+fn div_rem<const BY: u32>(value: i128) -> (i128, u64) {
+    let by = u64::from(BY);
+    if let Ok(small) = u64::try_from(value) {
+        return (i128::from(small / by), small % by);
+    }
+    let Ok(large) = u128::try_from(value) else {
+        let by = i128::from(BY);
+        let rest = u64::try_from(value.rem_euclid(by)).unwrap_or(0);
+        return (value.div_euclid(by), rest);
+    };
+    let (mut quotient, mut rest) = (0_u128, 0_u64);
+    for digits in large.to_be_bytes().as_chunks::<4>().0 {
+        let piece = rest << 32 | u64::from(u32::from_be_bytes(*digits));
+        quotient = quotient << 32 | u128::from(piece / by);
+        rest = piece % by;
+    }
+    (i128::try_from(quotient).unwrap_or(i128::MAX), rest)
 }
 
 /// Narrows to `i64`, saturating: no order or offer is ever that large, and every limit refuses it.
@@ -319,6 +368,7 @@ decimal_text!(Price);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::random::Random;
 
     fn check(text: &str, expected: Result<i64, NumberError>) {
         assert_eq!(parse_decimal(text.as_bytes()), expected, "{text}");
@@ -374,11 +424,61 @@ mod tests {
             large,
             large + 1,
             large * scale,
+            large * scale + 1,
+            i128::MAX,
             -1,
             -scale,
         ] {
-            let exact = product.rem_euclid(scale) == 0;
-            assert_eq!(unscaled(product), (product.div_euclid(scale), exact));
+            let rest = u64::try_from(product.rem_euclid(scale)).unwrap();
+            let floor = product.div_euclid(scale);
+            assert_eq!(div_rem::<WHOLE>(product), (floor, rest), "{product}");
+            let ceil = -(-product).div_euclid(scale);
+            assert_eq!(div_ceil::<WHOLE>(product), ceil, "{product}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_have_no_zero_before_them() {
+        let mut numbers: Vec<u64> = (0..1_200).collect();
+        let mut power = 1_u64;
+        while let Some(next) = power.checked_mul(10) {
+            numbers.extend([next - 1, next, next + 1]);
+            power = next;
+        }
+        for number in numbers {
+            let mut out = Vec::new();
+            push_whole(&mut out, number);
+            assert_eq!(out, number.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_is_bought_up_to_a_limit_is_what_division_says() {
+        let mut random = Random::new(7);
+        for _ in 0..20_000 {
+            let mut amount = || (random.next_u64() >> random.between(2, 63)).cast_signed();
+            let (funds, wanted) = (Quantity(amount()), Quantity(amount()));
+            let price = Price(amount());
+            let expected = funds.bought_at(price).min(wanted);
+            assert_eq!(funds.bought_up_to(wanted, price), expected);
+            let exact = price.total_ceil(wanted);
+            for funds in [exact, Quantity(exact.0 - 1), Quantity::MAX] {
+                let expected = funds.bought_at(price).min(wanted);
+                assert_eq!(funds.bought_up_to(wanted, price), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_price_is_within_a_distance_as_its_parts_per_million_say() {
+        let prices = [-1, 0, 1, 3, 89_999_999, 90_000_000, 100_000_000, i64::MAX];
+        for (price, reference) in prices.iter().flat_map(|one| prices.map(|two| (*one, two))) {
+            let (price, reference) = (Price(price), Price(reference));
+            for ppm_max in [0, 99_999, 100_000, 100_001, u32::MAX] {
+                let distance = price.distance_ppm(reference);
+                let expected = distance.is_some_and(|ppm| ppm <= u64::from(ppm_max));
+                assert_eq!(price.is_within_ppm(reference, ppm_max), expected);
+            }
         }
     }
 

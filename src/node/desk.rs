@@ -7,8 +7,9 @@ use crate::model::ids::{EnvelopeId, NodeId, OrderId, PlanId};
 use crate::model::instrument::{Instrument, Location, Market};
 use crate::model::market::{FeeIn, Rules, Side};
 use crate::model::number::{Price, Quantity};
+use crate::model::sealed::Approved;
 use crate::model::time::{Span, Time};
-use crate::model::trade::{Draw, Grant, LegRefusal, OrderIntent};
+use crate::model::trade::{Draw, Grant, LegRefusal, OrderIntent, Purpose};
 use crate::node::output::{Outbox, Output, Severity};
 use crate::node::{Node, Phase, notice};
 use crate::offer::listed;
@@ -27,17 +28,34 @@ pub(super) struct Moving {
 impl Node {
     /// Fires a draw of a leader at one of this node's venues, or tells it why not.
     pub(super) fn fire(&mut self, draw: Draw, leader: NodeId, now: Time, out: &mut Outbox) {
-        if let Err(why) = self.try_fire(draw, leader, now, out) {
-            *self.totals.fires_refused.entry(why.word()).or_default() += 1;
-            self.granted.burn(draw.order);
-            self.tell_refused(leader, draw, why, now, out);
+        let market = self.granted.market(draw.envelope);
+        let reference = market.and_then(|market| self.reference(market, now));
+        if let Err(why) = self.place_leg(draw, leader, reference, now, out) {
+            self.refuse(draw, leader, why, now, out);
         }
     }
 
-    fn try_fire(
+    /// Takes a draw that is not fired out of use, and tells its leader.
+    pub(super) fn refuse(
         &mut self,
         draw: Draw,
         leader: NodeId,
+        why: LegRefusal,
+        now: Time,
+        out: &mut Outbox,
+    ) {
+        *self.totals.fires_refused.entry(why.word()).or_default() += 1;
+        self.granted.burn(draw.order);
+        self.tell_refused(leader, draw, why, now, out);
+    }
+
+    /// Checks a draw, lets its order leave and then writes it down. `reference` is the middle of the
+    /// fresh books of its pair, as they are in this step.
+    pub(super) fn place_leg(
+        &mut self,
+        draw: Draw,
+        leader: NodeId,
+        reference: Option<Price>,
         now: Time,
         out: &mut Outbox,
     ) -> Result<(), LegRefusal> {
@@ -57,28 +75,11 @@ impl Node {
             quantity: draw.quantity,
             limit: draw.limit,
         };
-        let reference = self.reference(market, now);
-        let checked = self
-            .check_book(&intent, now)
-            .and_then(|()| self.gate.approve(&intent, draw.purpose, reference, now));
-        let approved = match checked {
-            Ok(approved) => approved,
-            Err(why) => {
-                self.granted
-                    .handle_order_ended(draw.order, Quantity::ZERO, Quantity::ZERO);
-                return Err(why);
-            }
-        };
-        if self.is_paper() {
-            let way = self.settings.execution.paper_latency_min;
-            self.paper.fire(approved, now, way);
-        } else {
-            if let Err(why) = self.place(approved, now, out) {
-                self.granted
-                    .handle_order_ended(draw.order, Quantity::ZERO, Quantity::ZERO);
-                return Err(why);
-            }
-        }
+        let placed = self.place_drawn(&intent, draw.purpose, reference, now, out);
+        let approved = placed.inspect_err(|_| {
+            self.granted
+                .handle_order_ended(draw.order, Quantity::ZERO, Quantity::ZERO);
+        })?;
         self.orders.fire(&approved, draw, leader, now);
         let record = Record::Drawn {
             draw,
@@ -88,6 +89,26 @@ impl Node {
         };
         self.journal(&record, out);
         Ok(())
+    }
+
+    fn place_drawn(
+        &mut self,
+        intent: &OrderIntent,
+        purpose: Purpose,
+        reference: Option<Price>,
+        now: Time,
+        out: &mut Outbox,
+    ) -> Result<Approved, LegRefusal> {
+        self.check_book(intent, now)?;
+        let approved = self.gate.approve(intent, purpose, reference, now)?;
+        if self.is_paper() {
+            let way = self.settings.execution.paper_latency_min;
+            self.paper.fire(approved, now, way);
+        } else {
+            self.place(approved, now, out)?;
+            out.hand_over();
+        }
+        Ok(approved)
     }
 
     /// The price bound is checked again here, beside the venue, on the freshest book there is.

@@ -10,7 +10,7 @@ use crate::model::market::{FeeIn, Rules, Side};
 use crate::model::number::{Price, Quantity};
 use crate::model::sealed::LiveBook;
 use crate::model::time::{Span, Time};
-use crate::model::trade::{LegRefusal, Purpose};
+use crate::model::trade::{Draw, LegRefusal, Purpose};
 use crate::node::books::BookState;
 use crate::node::output::Outbox;
 use crate::node::{Node, Phase};
@@ -34,9 +34,39 @@ pub(super) struct Sides<'a> {
     pub(super) buy_rules: Rules,
     pub(super) sell_rules: Rules,
     pub(super) costs: Costs,
+    /// The nodes beside the books; `None` for this one.
+    buy_holder: Option<NodeId>,
+    sell_holder: Option<NodeId>,
 }
 
 impl Sides<'_> {
+    /// Returns the smallest order that each venue takes.
+    fn least(&self) -> (Quantity, Quantity) {
+        (self.buy_rules.quantity_min, self.sell_rules.quantity_min)
+    }
+
+    /// Shrinks a quantity until its notional at the limits fits both envelopes.
+    fn fit(
+        &self,
+        found: &Opportunity,
+        buying: &Ticket,
+        selling: &Ticket,
+    ) -> Result<Quantity, &'static str> {
+        let (buy_rules, sell_rules) = (&self.buy_rules, &self.sell_rules);
+        let quantity = buying
+            .notional_left
+            .bought_up_to(found.quantity, found.buy_limit);
+        let quantity = selling
+            .notional_left
+            .bought_up_to(quantity, found.sell_limit)
+            .floor_to(buy_rules.lot)
+            .floor_to(sell_rules.lot);
+        if quantity < buy_rules.quantity_min.max(sell_rules.quantity_min) || quantity.is_zero() {
+            return Err("funds_to_buy");
+        }
+        Ok(quantity)
+    }
+
     /// Walks both ladders as far as `caps` and costs allow.
     pub(super) fn walk(&self, caps: &Caps) -> Result<Opportunity, NoTrade> {
         walk(
@@ -60,6 +90,16 @@ fn is_within(whole: &Opportunity, caps: &Caps) -> bool {
         && whole.sell_limit >= caps.sell_worst
 }
 
+/// What limits and rights allow of an opportunity.
+pub(super) struct Allowed {
+    found: Opportunity,
+    quantity: Quantity,
+    buying: Ticket,
+    selling: Ticket,
+    /// The middle of the fresh books, for the gate beside this node's own venue.
+    reference: Option<Price>,
+}
+
 /// A leg that is about to be fired.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
@@ -70,6 +110,16 @@ pub(super) struct Ticket {
     pub quantity_left: Quantity,
     pub notional_left: Quantity,
     pub worst_price: Price,
+}
+
+/// A leg whose bytes have left, or that the own desk refused.
+#[derive(Clone, Copy, Debug)]
+struct Fired {
+    ticket: Ticket,
+    draw: Draw,
+    role: Role,
+    /// Why the own desk did not let it leave.
+    refused: Option<LegRefusal>,
 }
 
 impl Node {
@@ -120,11 +170,14 @@ impl Node {
         let Ok(whole) = whole else { return };
         let sequences = (whole.buy_sequence, whole.sell_sequence);
         let costs = sides.costs;
-        let is_new = self.count_opportunity(buy, sell, sequences);
-        match self.take(&whole, &caps, now, out) {
-            Ok(()) => self.totals.taken += 1,
+        match self.judge(&whole, &sides, &caps, now) {
+            Ok(allowed) => {
+                self.fire_plan(&allowed, now, out);
+                self.count_opportunity(buy, sell, sequences);
+                self.totals.taken += 1;
+            }
             Err(why) => {
-                if is_new {
+                if self.count_opportunity(buy, sell, sequences) {
                     *self.totals.skipped.entry(why).or_default() += 1;
                     let net = whole.proceeds.0.saturating_sub(whole.cost.0);
                     let missed = self.totals.missed.entry((why, buy.pair.quote));
@@ -173,26 +226,15 @@ impl Node {
         })
     }
 
-    /// Takes what limits and rights allow of an opportunity.
-    fn take(
-        &mut self,
-        whole: &Opportunity,
-        caps: &Caps,
-        now: Time,
-        out: &mut Outbox,
-    ) -> Result<(), &'static str> {
-        let (found, quantity, buying, selling) = self.judge(whole, caps, now)?;
-        self.fire_plan(&found, quantity, &buying, &selling, now, out);
-        Ok(())
-    }
-
-    /// Says what limits and rights allow of an opportunity, or the first reason against it.
+    /// Says what limits and rights allow of an opportunity that was found between two books, or the
+    /// first reason against it.
     pub(super) fn judge(
         &self,
         whole: &Opportunity,
+        sides: &Sides<'_>,
         caps: &Caps,
         now: Time,
-    ) -> Result<(Opportunity, Quantity, Ticket, Ticket), &'static str> {
+    ) -> Result<Allowed, &'static str> {
         let (buy, sell) = (whole.buy, whole.sell);
         if self.gate.switch() != Switch::Active {
             return Err(LimitHit::Switch.word());
@@ -204,8 +246,9 @@ impl Node {
         if !self.plans.has_room() {
             return Err("plans_full");
         }
-        let buying = self.ticket(buy, Side::Bid, now)?;
-        let selling = self.ticket(sell, Side::Ask, now)?;
+        let (least_bought, least_sold) = sides.least();
+        let buying = self.ticket_at(buy, Side::Bid, sides.buy_holder, least_bought, now)?;
+        let selling = self.ticket_at(sell, Side::Ask, sides.sell_holder, least_sold, now)?;
         let base = buy.pair.base;
         let exposure = self
             .gate
@@ -227,13 +270,19 @@ impl Node {
         let found = if is_within(whole, &capped) {
             *whole
         } else {
-            let sides = self.sides(buy, sell, now).ok_or("book_not_live")?;
             let found = sides.walk(&capped);
             found.map_err(|why| self.why_nothing(why, &buying, &selling, exposure))?
         };
-        let quantity = self.fit(&found, &buying, &selling)?;
-        self.would_pass(&found, &[buying, selling], now)?;
-        Ok((found, quantity, buying, selling))
+        let quantity = sides.fit(&found, &buying, &selling)?;
+        let reference = self.reference(found.buy, now);
+        self.would_pass(&found, &[buying, selling], reference, now)?;
+        Ok(Allowed {
+            found,
+            quantity,
+            buying,
+            selling,
+            reference,
+        })
     }
 
     /// Asks beforehand what the gates beside the venues will ask: a leg that would be refused leaves
@@ -242,9 +291,9 @@ impl Node {
         &self,
         found: &Opportunity,
         tickets: &[Ticket; 2],
+        reference: Option<Price>,
         now: Time,
     ) -> Result<(), &'static str> {
-        let reference = self.reference(found.buy, now);
         for (ticket, limit) in tickets.iter().zip([found.buy_limit, found.sell_limit]) {
             if !self.gate.is_within_collar(limit, reference) {
                 return Err(LegRefusal::Collar.word());
@@ -285,53 +334,44 @@ impl Node {
         }
     }
 
-    /// Shrinks a quantity until its notional at the limits fits both envelopes.
-    fn fit(
-        &self,
-        found: &Opportunity,
-        buying: &Ticket,
-        selling: &Ticket,
-    ) -> Result<Quantity, &'static str> {
-        let rules = |market: &Market| self.books.get(market).map(|state| state.rules);
-        let (Some(buy_rules), Some(sell_rules)) = (rules(&found.buy), rules(&found.sell)) else {
-            return Err("book_not_live");
-        };
-        let quantity = found
-            .quantity
-            .min(buying.notional_left.bought_at(found.buy_limit))
-            .min(selling.notional_left.bought_at(found.sell_limit))
-            .floor_to(buy_rules.lot)
-            .floor_to(sell_rules.lot);
-        if quantity < buy_rules.quantity_min.max(sell_rules.quantity_min) || quantity.is_zero() {
-            return Err("funds_to_buy");
-        }
-        Ok(quantity)
-    }
-
-    fn fire_plan(
-        &mut self,
-        found: &Opportunity,
-        quantity: Quantity,
-        buying: &Ticket,
-        selling: &Ticket,
-        now: Time,
-        out: &mut Outbox,
-    ) {
+    fn fire_plan(&mut self, allowed: &Allowed, now: Time, out: &mut Outbox) {
+        let Allowed {
+            found,
+            quantity,
+            buying,
+            selling,
+            reference,
+        } = allowed;
+        let quantity = *quantity;
         let id = self.numbers.plan;
         self.numbers.plan = id.next();
+        // The leg that has further to go leaves first.
+        let mut legs = [(buying, found.buy_limit), (selling, found.sell_limit)];
+        if buying.granter == self.me.id {
+            legs.reverse();
+        }
+        let fired = legs.map(|(ticket, limit)| {
+            self.send_leg(
+                id,
+                ticket,
+                (quantity, limit),
+                Role::Plan,
+                *reference,
+                now,
+                out,
+            )
+        });
         let window = self.windows.entry((found.buy, found.sell)).or_default();
         window.fired = (found.buy_sequence, found.sell_sequence);
         let mut plan = Plan::new(id, found.buy, found.sell, quantity, now);
         plan.buy_limit = found.buy_limit;
         plan.sell_limit = found.sell_limit;
         self.plans.open_plan(plan);
-        // The leg that has further to go leaves first.
-        let mut legs = [(buying, found.buy_limit), (selling, found.sell_limit)];
-        if buying.granter == self.me.id {
-            legs.reverse();
+        for leg in fired.iter().flatten() {
+            self.add_leg(id, leg, now);
         }
-        for (ticket, limit) in legs {
-            self.fire_leg(id, ticket, quantity, limit, Role::Plan, now, out);
+        for leg in fired.iter().flatten() {
+            self.note_leg(id, leg, now, out);
         }
     }
 
@@ -369,7 +409,7 @@ impl Node {
         self.fire_leg(id, &ticket, quantity, whole.buy_limit, Role::Plan, now, out)
     }
 
-    /// Draws on an envelope and fires one leg, here or at a peer.
+    /// Draws on an envelope and fires one leg of an open plan, here or at a peer.
     pub(super) fn fire_leg(
         &mut self,
         plan: PlanId,
@@ -380,35 +420,78 @@ impl Node {
         now: Time,
         out: &mut Outbox,
     ) -> bool {
+        let reference = self.reference(ticket.market, now);
+        let size = (quantity, limit);
+        let Some(leg) = self.send_leg(plan, ticket, size, role, reference, now, out) else {
+            return false;
+        };
+        self.add_leg(plan, &leg, now);
+        self.note_leg(plan, &leg, now, out);
+        true
+    }
+
+    /// Draws on an envelope and lets the bytes of a leg leave. Its plan hears of it afterwards.
+    fn send_leg(
+        &mut self,
+        plan: PlanId,
+        ticket: &Ticket,
+        (quantity, limit): (Quantity, Price),
+        role: Role,
+        reference: Option<Price>,
+        now: Time,
+        out: &mut Outbox,
+    ) -> Option<Fired> {
         let purpose = match role {
             Role::Plan => Purpose::Open,
             Role::Hedge | Role::Unwind => Purpose::Recover,
         };
         let envelope = (ticket.granter, ticket.envelope);
-        let Some(draw) = self.rights.draw(envelope, plan, quantity, limit, purpose) else {
-            return false;
+        let draw = self.rights.draw(envelope, plan, quantity, limit, purpose)?;
+        let refused = if ticket.granter == self.me.id {
+            let me = self.me.id;
+            self.place_leg(draw, me, reference, now, out).err()
+        } else {
+            self.send_once(ticket.granter, &Message::Fire(draw), out);
+            out.hand_over();
+            None
         };
+        Some(Fired {
+            ticket: *ticket,
+            draw,
+            role,
+            refused,
+        })
+    }
+
+    fn add_leg(&mut self, plan: PlanId, fired: &Fired, now: Time) {
+        let ticket = &fired.ticket;
         let fee_in = self
             .books
             .get(&ticket.market)
             .map_or(FeeIn::Quote, |state| state.rules.fee_in);
         let leg = Leg::new(
             ticket.granter,
-            draw,
+            fired.draw,
             ticket.market,
             ticket.side,
-            role,
+            fired.role,
             fee_in,
             now,
         );
         self.plans.add_leg(plan, leg);
         self.totals.legs_fired += 1;
-        if ticket.granter == self.me.id {
-            self.fire(draw, self.me.id, now, out);
-        } else {
-            self.send_once(ticket.granter, &Message::Fire(draw), out);
+    }
+
+    /// Writes down a leg that has left, and what its own venue's desk said to it.
+    fn note_leg(&mut self, plan: PlanId, fired: &Fired, now: Time, out: &mut Outbox) {
+        let (ticket, draw) = (fired.ticket, fired.draw);
+        let planned = self
+            .plans
+            .get(plan)
+            .map_or(draw.quantity, |plan| plan.planned);
+        if let Some(why) = fired.refused {
+            self.refuse(draw, self.me.id, why, now, out);
         }
-        let planned = self.plans.get(plan).map_or(quantity, |plan| plan.planned);
         let record = Record::LegFired {
             granter: ticket.granter,
             draw,
@@ -417,7 +500,6 @@ impl Node {
             planned,
         };
         self.journal(&record, out);
-        true
     }
 
     /// Finds the right to trade on a side of a market.
@@ -427,7 +509,21 @@ impl Node {
         side: Side,
         now: Time,
     ) -> Result<Ticket, &'static str> {
-        let holder = self.books.get(&market).and_then(|state| state.holder);
+        let state = self.books.get(&market);
+        let holder = state.and_then(|state| state.holder);
+        let least = state.map_or(Quantity(1), |state| state.rules.quantity_min);
+        self.ticket_at(market, side, holder, least, now)
+    }
+
+    /// The same where it is known who stands beside the market and what the smallest order is.
+    fn ticket_at(
+        &self,
+        market: Market,
+        side: Side,
+        holder: Option<NodeId>,
+        least: Quantity,
+        now: Time,
+    ) -> Result<Ticket, &'static str> {
         if let Some(peer) = holder
             && !self
                 .peers
@@ -436,9 +532,6 @@ impl Node {
         {
             return Err("link_down");
         }
-        let least = self
-            .rules(market)
-            .map_or(Quantity(1), |rules| rules.quantity_min);
         let right = self.rights.best(market, side, now);
         let Some(right) = right.filter(|right| right.quantity_left() >= least) else {
             return Err(self.why_no_right(market, side, holder));
@@ -526,6 +619,8 @@ impl Node {
             buy_rules: bought.rules,
             sell_rules: sold.rules,
             costs,
+            buy_holder: bought.holder,
+            sell_holder: sold.holder,
         })
     }
 

@@ -157,16 +157,17 @@ impl Node {
                 }
             }
         }
-        self.tend_feed(id, &mut scratch.resync, now, out);
         for report in scratch.reports.drain(..) {
             self.orders.handle_report(&report, now);
         }
-        for index in 0..scratch.changed.len() {
-            let market = scratch.changed[index];
-            self.detect(market, now, out);
+        // Legs first: whatever else a frame leads to leaves behind them.
+        for market in &scratch.changed {
+            self.detect(*market, now, out);
+        }
+        for market in scratch.changed.drain(..) {
             self.quote(market, now, out);
         }
-        scratch.changed.clear();
+        self.tend_feed(id, &mut scratch.resync, now, out);
         let is_private = std::mem::take(&mut scratch.is_private);
         self.scratch = scratch;
         if is_private {
@@ -299,27 +300,35 @@ impl Node {
 
     /// Returns the middle of the fresh books of a pair: the median over venues.
     pub(super) fn reference(&self, market: Market, now: Time) -> Option<Price> {
-        let mut held = [Price::ZERO; MIDS_MAX];
-        let all = self
+        let mut all = self
             .books
             .iter()
             .filter(|(other, _)| other.pair == market.pair)
             .filter_map(|(_, state)| state.book.live(now, &self.freshness).ok()?.mid());
+        let middle = |low: Price, high: Price| Price(low.0 + (high.0 - low.0) / 2);
+        // Two are the rule, and every leg asks: only more are put in order.
+        let one = all.next()?;
+        let Some(two) = all.next() else {
+            return Some(one);
+        };
+        let Some(three) = all.next() else {
+            return Some(middle(one.min(two), one.max(two)));
+        };
+        let mut held = [Price::ZERO; MIDS_MAX];
         let mut count = 0;
-        for (place, mid) in held.iter_mut().zip(all) {
+        for (place, mid) in held
+            .iter_mut()
+            .zip([one, two, three].into_iter().chain(all))
+        {
             *place = mid;
             count += 1;
         }
         let mids = &mut held[..count];
         mids.sort_unstable();
-        match mids.len() {
-            0 => None,
-            count if count.is_multiple_of(2) => {
-                let (low, high) = (mids[count / 2 - 1], mids[count / 2]);
-                Some(Price(low.0 + (high.0 - low.0) / 2))
-            }
-            count => Some(mids[count / 2]),
+        if count.is_multiple_of(2) {
+            return Some(middle(mids[count / 2 - 1], mids[count / 2]));
         }
+        Some(mids[count / 2])
     }
 
     fn own_markets(&self, venue: VenueId) -> Vec<Market> {

@@ -300,11 +300,24 @@ impl Node {
     }
 
     fn handle_message(&mut self, from: NodeId, message: Message, now: Time, out: &mut Outbox) {
-        *self.totals.messages.entry(message.ordinal().1).or_default() += 1;
         let is_own = self
             .peers
             .get(&from)
             .is_some_and(|peer| peer.peer.owner == self.me.owner);
+        let name = message.ordinal().1;
+        self.act_on_message(from, message, is_own, now, out);
+        // Counted behind, as it may have been a leg.
+        *self.totals.messages.entry(name).or_default() += 1;
+    }
+
+    fn act_on_message(
+        &mut self,
+        from: NodeId,
+        message: Message,
+        is_own: bool,
+        now: Time,
+        out: &mut Outbox,
+    ) {
         if self.settings.responds_only && !matches!(message, Message::Talk(_)) {
             return self.decline(from, &message, now, out);
         }

@@ -1,8 +1,8 @@
 //! The composition of all stages. Pure: no clock, socket, file, task or random source.
 //!
 //! `Node::handle` takes one [`input::Input`], lets the stages decide, and leaves in an
-//! [`output::Outbox`] what the world is asked for. Stages do not know each other; the files here
-//! carry values from one to the next:
+//! [`output::Outbox`] what the world is asked for; legs it hands over at once. Stages do not know
+//! each other; the files here carry values from one to the next:
 //!
 //! ```text
 //! feeds    venue frames ─▶ books ─▶ quotes for peers, detection
@@ -374,7 +374,7 @@ impl Node {
 
     /// Takes one event and leaves in `out` what the world is asked for.
     pub fn handle(&mut self, input: Input<'_>, now: Time, out: &mut Outbox) {
-        *self.totals.inputs.entry(input.name()).or_default() += 1;
+        let name = input.name();
         let fired = self.totals.legs_fired;
         let mut paced = None;
         match input {
@@ -407,6 +407,7 @@ impl Node {
             Input::Worked { work, key, bytes } => self.handle_worked(work, key, bytes, now, out),
             Input::Deadline => self.handle_deadline(now, out),
         }
+        *self.totals.inputs.entry(name).or_default() += 1;
         self.settle(now, out);
         if let Some(train) = paced {
             let has_fired = self.totals.legs_fired > fired;

@@ -1,5 +1,7 @@
 //! What a node asks of the world, in a reused arena.
 
+use std::fmt;
+
 use crate::model::currency::Currency;
 use crate::model::ids::{CommandNo, CommitNo, LinkNo, NodeId, RequestNo};
 use crate::model::instrument::{Location, VenueId};
@@ -100,12 +102,23 @@ pub struct Bytes {
 
 const _: () = assert!(size_of::<Output>() <= 64);
 
+/// Takes outputs while the step that makes them still runs, so that the bytes of a leg leave before
+/// the node writes down what follows from it.
+pub trait Carrier {
+    /// Does what [`Outbox::waiting`] holds, in its order.
+    fn carry(&mut self, outbox: &Outbox);
+}
+
 /// Outputs of one step and the bytes they carry. Cleared and reused, so a step does not allocate
 /// once the buffers have grown.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Outbox {
     outputs: Vec<Output>,
     arena: Vec<u8>,
+    /// Outputs that the carrier has taken.
+    carried: usize,
+    /// Without one everything waits for the end of the step.
+    carrier: Option<Box<dyn Carrier>>,
 }
 
 impl Outbox {
@@ -113,9 +126,29 @@ impl Outbox {
         Self::default()
     }
 
+    /// Lets a carrier take the legs of every step from now on.
+    pub fn carry_by(&mut self, carrier: Box<dyn Carrier>) {
+        self.carrier = Some(carrier);
+    }
+
+    /// Hands the carrier a leg and whatever was pushed before it: nothing is overtaken.
+    pub fn hand_over(&mut self) {
+        if let Some(mut carrier) = self.carrier.take() {
+            carrier.carry(self);
+            self.carrier = Some(carrier);
+            self.carried = self.outputs.len();
+        }
+    }
+
+    /// Returns the outputs that nobody has taken yet.
+    pub fn waiting(&self) -> &[Output] {
+        self.outputs.get(self.carried..).unwrap_or_default()
+    }
+
     pub fn clear(&mut self) {
         self.outputs.clear();
         self.arena.clear();
+        self.carried = 0;
     }
 
     pub fn push(&mut self, output: Output) {
@@ -137,6 +170,7 @@ impl Outbox {
         }
     }
 
+    /// Returns every output of the step, taken or not.
     pub fn outputs(&self) -> &[Output] {
         &self.outputs
     }
@@ -147,5 +181,15 @@ impl Outbox {
         self.arena
             .get(start..start + bytes.len as usize)
             .unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Outbox")
+            .field("outputs", &self.outputs)
+            .field("carried", &self.carried)
+            .finish_non_exhaustive()
     }
 }

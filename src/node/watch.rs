@@ -50,7 +50,7 @@ impl Node {
         let verdict = match whole {
             Ok(whole) => {
                 spread.quantity = whole.quantity.to_string();
-                match self.judge(&whole, &caps, now) {
+                match self.judge(&whole, &sides, &caps, now) {
                     Ok(_) if self.phase == Phase::Closing => "stopping",
                     Ok(_) if self.phase != Phase::Running => "reconciling",
                     Ok(_) if !self.is_beside(buy, sell) => "not_beside",

@@ -144,6 +144,13 @@ impl Granted {
         Ok((market, side))
     }
 
+    /// Returns where an envelope's orders go.
+    pub fn market(&self, id: EnvelopeId) -> Option<Market> {
+        self.envelopes
+            .get(&id)
+            .map(|envelope| envelope.grant.market)
+    }
+
     /// Makes an id unusable: whoever asked for its fate was told that it was never seen.
     pub fn burn(&mut self, order: OrderId) {
         for envelope in self.envelopes.values_mut() {

@@ -198,8 +198,7 @@ impl Gate {
 
     /// Says whether a limit price lies near enough to the middle of fresh books.
     pub fn is_within_collar(&self, limit: Price, reference: Option<Price>) -> bool {
-        let distance = reference.and_then(|reference| limit.distance_ppm(reference));
-        distance.is_some_and(|ppm| ppm <= u64::from(self.settings.collar_ppm))
+        reference.is_some_and(|reference| limit.is_within_ppm(reference, self.settings.collar_ppm))
     }
 
     /// Says whether one more order may leave for a venue now.

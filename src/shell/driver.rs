@@ -13,7 +13,7 @@ mod trains;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -27,7 +27,7 @@ use crate::model::instrument::VenueId;
 use crate::model::time::Time;
 use crate::node::Node;
 use crate::node::input::{Command, Input, Outcome};
-use crate::node::output::{Outbox, Output, Severity};
+use crate::node::output::{Carrier, Outbox, Output, Severity};
 use crate::shell::clock::Clock;
 use crate::shell::control::{ControlHandle, ControlSink};
 pub(super) use crate::shell::driver::trains::Jobs;
@@ -52,6 +52,7 @@ pub struct Driver {
     is_live: bool,
     clock: Clock,
     core: RefCell<Core>,
+    backlog: RefCell<VecDeque<Next>>,
     /// `None` before the start and after the end.
     hands: RefCell<Option<Hands>>,
     due: Cell<Option<Time>>,
@@ -61,8 +62,10 @@ pub struct Driver {
 struct Core {
     node: Node,
     outbox: Outbox,
-    backlog: VecDeque<Next>,
 }
+
+/// Lets the legs of a step leave while it runs.
+struct Early(Weak<Driver>);
 
 /// What the node's outputs are done with.
 pub(super) struct Hands {
@@ -93,21 +96,20 @@ impl Driver {
         is_live: bool,
         clock: Clock,
         node: Node,
-        outbox: Outbox,
+        mut outbox: Outbox,
     ) -> Rc<Self> {
-        let core = Core {
-            node,
-            outbox,
-            backlog: VecDeque::new(),
-        };
-        Rc::new(Self {
-            name,
-            is_live,
-            clock,
-            core: RefCell::new(core),
-            hands: RefCell::new(None),
-            due: Cell::new(None),
-            rearmed: Notify::new(),
+        Rc::new_cyclic(|driver| {
+            outbox.carry_by(Box::new(Early(Weak::clone(driver))));
+            Self {
+                name,
+                is_live,
+                clock,
+                core: RefCell::new(Core { node, outbox }),
+                backlog: RefCell::new(VecDeque::new()),
+                hands: RefCell::new(None),
+                due: Cell::new(None),
+                rearmed: Notify::new(),
+            }
         })
     }
 
@@ -183,24 +185,29 @@ impl Driver {
     /// Does what the outbox holds, and then what failed of it, until nothing is left.
     fn carry_out(&self, core: &mut Core) {
         for _ in 0..BACKLOG_MAX {
-            let outbox = std::mem::take(&mut core.outbox);
-            if let Some(hands) = &*self.hands.borrow() {
-                for output in outbox.outputs() {
-                    self.act(hands, *output, &outbox, &mut core.backlog);
-                }
-                hands.mesh.flush();
-            }
-            core.outbox = outbox;
+            self.act_all(&core.outbox);
             core.outbox.clear();
-            match core.backlog.pop_front() {
+            let next = self.backlog.borrow_mut().pop_front();
+            match next {
                 None => return,
                 Some(failed) => core.handle(failed.input(), self.clock.now()),
             }
         }
-        core.backlog.clear();
+        self.backlog.borrow_mut().clear();
         let why = "the node fires into nothing";
         core.handle(Input::StoreFailed { why }, self.clock.now());
         core.outbox.clear();
+    }
+
+    /// Does what of the outbox was not done yet; what is said to one peer leaves together.
+    fn act_all(&self, outbox: &Outbox) {
+        if let Some(hands) = &*self.hands.borrow() {
+            let backlog = &mut self.backlog.borrow_mut();
+            for output in outbox.waiting() {
+                self.act(hands, *output, outbox, backlog);
+            }
+            hands.mesh.flush();
+        }
     }
 
     fn act(&self, hands: &Hands, output: Output, outbox: &Outbox, backlog: &mut VecDeque<Next>) {
@@ -332,6 +339,14 @@ impl fmt::Debug for Driver {
             .debug_struct("Driver")
             .field("name", &self.name)
             .finish_non_exhaustive()
+    }
+}
+
+impl Carrier for Early {
+    fn carry(&mut self, outbox: &Outbox) {
+        if let Some(driver) = self.0.upgrade() {
+            driver.act_all(outbox);
+        }
     }
 }
 

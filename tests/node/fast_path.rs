@@ -1,11 +1,67 @@
 //! From a venue's bytes to the bytes of both legs: what is waited for.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use expressnet::model::market::Side;
 use expressnet::model::time::Span;
 use expressnet::node::input::{Command, Input};
+use expressnet::node::output::{Carrier, Outbox, Output};
 use expressnet::risk::Switch;
 
-use crate::node::leader::Leader;
+use crate::node::leader::{Leader, legs_among};
+
+/// Keeps what each hand-over held: a leg for the peer, one for the venue, and how many outputs.
+struct Keeper(Rc<RefCell<Vec<(bool, bool, usize)>>>);
+
+impl Carrier for Keeper {
+    fn carry(&mut self, outbox: &Outbox) {
+        let (at_peer, at_venue) = legs_among(outbox.waiting(), outbox);
+        let kept = (at_peer, at_venue, outbox.waiting().len());
+        self.0.borrow_mut().push(kept);
+    }
+}
+
+/// The leg that has further to go is handed over alone, then the other one, then everything else is
+/// left for the end of the step: the records, and the quote for the peer.
+#[test]
+fn legs_are_handed_over_before_anything_else_of_their_step() {
+    let mut leader = Leader::new(());
+    let kept = Rc::new(RefCell::new(Vec::new()));
+    leader.out.carry_by(Box::new(Keeper(Rc::clone(&kept))));
+    for round in 0..10_usize {
+        let side = [Side::Ask, Side::Bid][round % 2];
+        let frame = leader.crossing_frame(side);
+        assert_eq!(leader.fire(&frame), 0, "round {round}");
+        assert_eq!(
+            kept.take(),
+            [(true, false, 1), (false, true, 1)],
+            "round {round}"
+        );
+        let waiting = leader.out.waiting();
+        let is_record = |output: &&Output| matches!(output, Output::Journal { .. });
+        assert_eq!(waiting.iter().filter(is_record).count(), 3);
+        assert_eq!(waiting.len() + 2, leader.out.outputs().len());
+        leader.clear(side);
+    }
+}
+
+/// A draw's order is handed over by the node beside the venue before its record.
+#[test]
+fn a_drawn_order_is_handed_over_before_its_record() {
+    let mut leader = Leader::new(());
+    let kept = Rc::new(RefCell::new(Vec::new()));
+    leader.out.carry_by(Box::new(Keeper(Rc::clone(&kept))));
+    let (link, bytes) = (leader.link, leader.draw_frame(Side::Bid));
+    let bytes = &bytes;
+    leader.hand(Input::LinkStream { link, bytes });
+    let [(at_peer, at_venue, _)] = kept.take()[..] else {
+        panic!("one leg is handed over once");
+    };
+    assert!(!at_peer && at_venue);
+    let waiting = leader.out.waiting();
+    assert!(matches!(waiting, [Output::Journal { .. }]), "{waiting:?}");
+}
 
 #[test]
 fn on_an_armed_envelope_one_frame_fires_both_legs_and_waits_for_no_commit() {

@@ -351,36 +351,10 @@ impl<P: Probe> Leader<P> {
         self.hand(Input::Committed { commit });
     }
 
-    /// Returns whether the last step wrote a leg's bytes for the peer, and for the own venue.
+    /// Returns whether the last step wrote a leg's bytes for the peer, and for the own venue. Where
+    /// there is a carrier, it has them.
     pub(crate) fn legs(&self) -> (bool, bool) {
-        let (mut at_peer, mut at_venue) = (false, false);
-        for output in self.out.outputs() {
-            match output {
-                Output::LinkStream { bytes, .. } => {
-                    let message = self.out.read(*bytes).get(1..).map(Message::decode);
-                    at_peer |= matches!(message, Some(Ok(Message::Fire(_))));
-                }
-                Output::VenueRequest { asked, bytes, .. } => {
-                    let is_order = self.out.read(*bytes).starts_with(b"POST /order ");
-                    at_venue |= is_order && matches!(asked, Asked::Place(_));
-                }
-                Output::Dial { .. }
-                | Output::CloseLink { .. }
-                | Output::LinkDatagram { .. }
-                | Output::Probe { .. }
-                | Output::VenueFrame { .. }
-                | Output::VenueReconnect { .. }
-                | Output::Journal { .. }
-                | Output::Answer { .. }
-                | Output::Transfer { .. }
-                | Output::Pace { .. }
-                | Output::PaceOver { .. }
-                | Output::CountPath { .. }
-                | Output::Work { .. }
-                | Output::Notice { .. } => (),
-            }
-        }
-        (at_peer, at_venue)
+        legs_among(self.out.outputs(), &self.out)
     }
 
     fn note(&mut self) {
@@ -610,6 +584,38 @@ fn write_levels(text: &mut String, levels: &[Level]) {
 }
 
 /// Returns what `alpha` answers: orders are filled at their limit, the account is always the same.
+/// Returns whether there is a leg for a peer among outputs, and one for a venue.
+pub(crate) fn legs_among(outputs: &[Output], out: &Outbox) -> (bool, bool) {
+    let (mut at_peer, mut at_venue) = (false, false);
+    for output in outputs {
+        match output {
+            Output::LinkStream { bytes, .. } => {
+                let message = out.read(*bytes).get(1..).map(Message::decode);
+                at_peer |= matches!(message, Some(Ok(Message::Fire(_))));
+            }
+            Output::VenueRequest { asked, bytes, .. } => {
+                let is_order = out.read(*bytes).starts_with(b"POST /order ");
+                at_venue |= is_order && matches!(asked, Asked::Place(_));
+            }
+            Output::Dial { .. }
+            | Output::CloseLink { .. }
+            | Output::LinkDatagram { .. }
+            | Output::Probe { .. }
+            | Output::VenueFrame { .. }
+            | Output::VenueReconnect { .. }
+            | Output::Journal { .. }
+            | Output::Answer { .. }
+            | Output::Transfer { .. }
+            | Output::Pace { .. }
+            | Output::PaceOver { .. }
+            | Output::CountPath { .. }
+            | Output::Work { .. }
+            | Output::Notice { .. } => (),
+        }
+    }
+    (at_peer, at_venue)
+}
+
 fn answer_of(asked: Asked, request: &[u8]) -> String {
     let id = match asked {
         Asked::Place(id) => id,

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::hmac as checking;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 
+use crate::model::number::push_whole;
 use crate::model::time::{Span, Time};
 use crate::venue::exchange::AccountNo;
 use crate::venue::{Credentials, Refusal};
@@ -23,7 +26,7 @@ pub(super) struct Access {
 struct Key {
     account: AccountNo,
     may_withdraw: bool,
-    secret: hmac::Key,
+    secret: checking::Key,
     nonces: BTreeSet<u64>,
     /// When the requests so far would have been due at the allowed rate.
     spent_until: Time,
@@ -44,41 +47,51 @@ pub(super) struct Holder {
     pub(super) may_withdraw: bool,
 }
 
-/// Makes the signing key of a secret.
-pub fn key_of(secret: &str) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes())
+/// Makes the key by which a venue checks what was signed with a secret.
+fn key_of(secret: &str) -> checking::Key {
+    checking::Key::new(checking::HMAC_SHA256, secret.as_bytes())
 }
 
 /// Digits of a SHA-256 in hexadecimal.
 pub(super) const SIGN_DIGITS: usize = 64;
 
-/// Signs nonce, path and body, in hexadecimal.
-pub fn sign(secret: &hmac::Key, nonce: &str, path: &str, body: &[u8]) -> String {
-    let digits = sign_digits(secret, nonce.as_bytes(), path, body);
-    digits.iter().map(|digit| char::from(*digit)).collect()
+/// Signs what is asked for. The secret is worked into the state once; each signature begins from a
+/// copy of it.
+#[derive(Clone)]
+pub(super) struct Signer(Hmac<Sha256>);
+
+impl Signer {
+    /// Returns `None` where a secret is none; every text is one.
+    pub(super) fn new(secret: &str) -> Option<Self> {
+        Hmac::new_from_slice(secret.as_bytes()).ok().map(Self)
+    }
+
+    /// Signs nonce, path and body with a line feed between them, in hexadecimal.
+    pub(super) fn sign(&self, lines: &[u8]) -> [u8; SIGN_DIGITS] {
+        let tag = self.0.clone().chain_update(lines).finalize().into_bytes();
+        let digit = |nibble: u8| nibble + if nibble > 9 { b'a' - 10 } else { b'0' };
+        let mut digits = [0; SIGN_DIGITS];
+        for (two, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(tag) {
+            *two = [digit(byte >> 4), digit(byte & 15)];
+        }
+        digits
+    }
 }
 
-/// The same without an allocation.
-pub(super) fn sign_digits(
-    secret: &hmac::Key,
-    nonce: &[u8],
-    path: &str,
-    body: &[u8],
-) -> [u8; SIGN_DIGITS] {
-    let mut signing = hmac::Context::with_key(secret);
-    for part in [nonce, b"\n", path.as_bytes(), b"\n", body] {
-        signing.update(part);
+impl fmt::Debug for Signer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Signer").finish_non_exhaustive()
     }
-    let tag = signing.sign();
-    let mut digits = [0; SIGN_DIGITS];
-    for (two, byte) in digits.chunks_exact_mut(2).zip(tag.as_ref()) {
-        two[0] = HEX[usize::from(byte >> 4)];
-        two[1] = HEX[usize::from(byte & 15)];
-    }
-    digits
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Writes what a signature stands for.
+pub(super) fn signed_lines(nonce: u64, path: &str, body: &[u8], out: &mut Vec<u8>) {
+    push_whole(out, nonce);
+    out.push(b'\n');
+    out.extend_from_slice(path.as_bytes());
+    out.push(b'\n');
+    out.extend_from_slice(body);
+}
 
 impl Access {
     /// Adds a key; false where the name is taken.
@@ -113,7 +126,7 @@ impl Access {
         let key = self.keys.get_mut(proof.key).ok_or(Refusal::Access)?;
         let tag = bytes_of_hex(proof.sign).ok_or(Refusal::Access)?;
         let signed = signed_bytes(proof.nonce, path, body);
-        hmac::verify(&key.secret, &signed, &tag).map_err(|_| Refusal::Access)?;
+        checking::verify(&key.secret, &signed, &tag).map_err(|_| Refusal::Access)?;
         let nonce: u64 = proof.nonce.parse().map_err(|_| Refusal::Access)?;
         if !key.take_turn(requests_per_s, now) {
             return Err(Refusal::Throttled);
@@ -193,12 +206,15 @@ mod tests {
     }
 
     fn ask(access: &mut Access, nonce: u64, secret: &str, now: Time) -> Result<(), Refusal> {
+        let mut lines = Vec::new();
+        signed_lines(nonce, "/order", b"{}", &mut lines);
         let nonce = nonce.to_string();
-        let sign = sign(&key_of(secret), &nonce, "/order", b"{}");
+        let sign = Signer::new(secret).unwrap().sign(&lines);
+        let sign = str::from_utf8(&sign).unwrap();
         let proof = Proof {
             key: "k",
             nonce: &nonce,
-            sign: &sign,
+            sign,
         };
         access.check(proof, "/order", b"{}", 2_000, now).map(|_| ())
     }

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use aws_lc_rs::hmac;
-
 use crate::model::currency::Currency;
 use crate::model::ids::OrderId;
 use crate::model::instrument::{Market, Pair, VenueId};
@@ -11,8 +9,7 @@ use crate::model::number::{Quantity, parse_decimal, push_whole};
 use crate::model::sealed::Approved;
 use crate::model::time::Time;
 use crate::model::trade::OrderReport;
-use crate::venue::http::write_request;
-use crate::venue::simulated::access::{LOGIN_PATH, key_of, sign, sign_digits};
+use crate::venue::simulated::access::{LOGIN_PATH, Signer, signed_lines};
 use crate::venue::simulated::decode::report_of;
 use crate::venue::simulated::message::{
     Account, Cancel, Many, One, Operation, OrderRow, OrdersFrom, Refused, json_of, refusal_of_word,
@@ -22,14 +19,15 @@ use crate::venue::{Asked, Credentials, OrderClient, OrdersQuery, ReplyError, Set
 /// Writes requests of one account and reads what comes back.
 pub struct SimulatedOrders {
     venue: VenueId,
-    host: String,
     pairs: Vec<Pair>,
     key: String,
-    secret: hmac::Key,
+    signer: Option<Signer>,
     nonce: u64,
+    /// What stands between path and nonce in every request.
+    head: Vec<u8>,
     /// Reused, so that an order costs no allocation.
     body: Vec<u8>,
-    nonce_digits: Vec<u8>,
+    signed: Vec<u8>,
 }
 
 impl fmt::Debug for SimulatedOrders {
@@ -41,17 +39,28 @@ impl fmt::Debug for SimulatedOrders {
     }
 }
 
+/// Bytes that a request has at most besides path, head and body.
+const VARYING_BYTES_MAX: usize = 160;
+
+/// Writes what stands between path and nonce in every request.
+fn head_of(host: &str, key: &str) -> Vec<u8> {
+    let text = format!(
+        " HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive\r\nContent-Type: application/json\r\nX-Key: {key}\r\nX-Nonce: "
+    );
+    text.into_bytes()
+}
+
 impl SimulatedOrders {
     pub fn new(setup: &Setup, credentials: Credentials) -> Self {
         Self {
             venue: setup.venue,
-            host: setup.host.clone(),
             pairs: setup.pairs.clone(),
-            secret: key_of(&credentials.secret),
-            key: credentials.key,
+            signer: Signer::new(&credentials.secret),
             nonce: 0,
+            head: head_of(&setup.host, &credentials.key),
+            key: credentials.key,
             body: Vec::new(),
-            nonce_digits: Vec::new(),
+            signed: Vec::new(),
         }
     }
 
@@ -61,21 +70,24 @@ impl SimulatedOrders {
         self.nonce
     }
 
+    /// Writes a whole request: only the path, the nonce, the signature and the body differ.
     fn write(&mut self, path: &str, body: &[u8], now: Time, request: &mut Vec<u8>) {
         let nonce = self.next_nonce(now);
-        self.nonce_digits.clear();
-        push_whole(&mut self.nonce_digits, nonce);
-        let sign = sign_digits(&self.secret, &self.nonce_digits, path, body);
-        let headers = [
-            ("Content-Type", "application/json"),
-            ("X-Key", &self.key),
-            (
-                "X-Nonce",
-                std::str::from_utf8(&self.nonce_digits).unwrap_or_default(),
-            ),
-            ("X-Sign", std::str::from_utf8(&sign).unwrap_or_default()),
-        ];
-        write_request(request, ("POST", &self.host, path), &headers, body);
+        self.signed.clear();
+        signed_lines(nonce, path, body, &mut self.signed);
+        let Some(signer) = &self.signer else { return };
+        let sign = signer.sign(&self.signed);
+        request.reserve(path.len() + self.head.len() + body.len() + VARYING_BYTES_MAX);
+        request.extend_from_slice(b"POST ");
+        request.extend_from_slice(path.as_bytes());
+        request.extend_from_slice(&self.head);
+        push_whole(request, nonce);
+        request.extend_from_slice(b"\r\nX-Sign: ");
+        request.extend_from_slice(&sign);
+        request.extend_from_slice(b"\r\nContent-Length: ");
+        push_whole(request, body.len() as u64);
+        request.extend_from_slice(b"\r\n\r\n");
+        request.extend_from_slice(body);
     }
 
     fn report(&self, row: &OrderRow<'_>) -> Result<OrderReport, ReplyError> {
@@ -166,6 +178,10 @@ impl OrderClient for SimulatedOrders {
         self.body = body;
     }
 
+    fn is_ready(&self) -> bool {
+        self.signer.is_some()
+    }
+
     fn cancel(&mut self, order: OrderId, market: Market, now: Time, request: &mut Vec<u8>) {
         let body = json_of(&Cancel {
             id: order.to_string().into(),
@@ -188,7 +204,11 @@ impl OrderClient for SimulatedOrders {
 
     fn login(&mut self, now: Time, send: &mut dyn FnMut(&[u8])) {
         let nonce = self.next_nonce(now);
-        let sign = sign(&self.secret, &nonce.to_string(), LOGIN_PATH, b"");
+        self.signed.clear();
+        signed_lines(nonce, LOGIN_PATH, b"", &mut self.signed);
+        let Some(signer) = &self.signer else { return };
+        let sign = signer.sign(&self.signed);
+        let sign = sign.iter().map(|digit| char::from(*digit)).collect();
         send(&json_of(&Operation::Login {
             key: self.key.clone(),
             nonce,
@@ -218,6 +238,51 @@ impl OrderClient for SimulatedOrders {
                 Err(ReplyError::Rejected(refusal))
             }
             _ => Err(ReplyError::Unknown),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::venue::Framing;
+    use crate::venue::http::write_request;
+
+    /// The head that is kept gives the bytes that are written for every other dialect.
+    #[test]
+    fn a_request_is_what_its_parts_say() {
+        let setup = Setup {
+            venue: "a".parse().unwrap(),
+            host: "a.test:80".to_owned(),
+            pairs: Vec::new(),
+            rules: Vec::new(),
+            framing: Framing::Plain,
+        };
+        let credentials = Credentials {
+            key: "k".to_owned(),
+            secret: "s".to_owned(),
+        };
+        let mut orders = SimulatedOrders::new(&setup, credentials);
+        for (path, body) in [("/order", &b"{\"id\":\"1\"}"[..]), ("/account", b"{}")] {
+            let mut request = Vec::new();
+            orders.write(path, body, Time(17), &mut request);
+            let nonce = orders.nonce.to_string();
+            let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, b"s");
+            let lines = [nonce.as_bytes(), b"\n", path.as_bytes(), b"\n", body].concat();
+            let tag = aws_lc_rs::hmac::sign(&key, &lines);
+            let sign = data_encoding::HEXLOWER.encode(tag.as_ref());
+            let headers = [
+                ("Content-Type", "application/json"),
+                ("X-Key", "k"),
+                ("X-Nonce", &nonce),
+                ("X-Sign", &sign),
+            ];
+            let mut expected = Vec::new();
+            write_request(&mut expected, ("POST", "a.test:80", path), &headers, body);
+            assert_eq!(
+                String::from_utf8(request).unwrap(),
+                String::from_utf8(expected).unwrap()
+            );
         }
     }
 }
