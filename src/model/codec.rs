@@ -343,11 +343,11 @@ impl<'a> Writer<'a> {
     }
 
     pub fn currency(&mut self, currency: Currency) {
-        self.padded::<{ Currency::LEN_MAX }>(currency.as_str());
+        self.raw(&currency.padded());
     }
 
     pub fn venue(&mut self, venue: VenueId) {
-        self.padded::<{ VenueId::LEN_MAX }>(venue.as_str());
+        self.raw(&venue.padded());
     }
 
     pub fn market(&mut self, market: Market) {
@@ -427,14 +427,6 @@ impl<'a> Writer<'a> {
         self.quantity(draw.quantity);
         self.price(draw.limit);
         self.flag(draw.purpose == Purpose::Recover);
-    }
-
-    fn padded<const N: usize>(&mut self, text: &str) {
-        let mut field = [0; N];
-        for (slot, byte) in field.iter_mut().zip(text.bytes()) {
-            *slot = byte;
-        }
-        self.raw(&field);
     }
 }
 

@@ -51,6 +51,11 @@ impl Currency {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
+    /// Returns the code with zeros behind it.
+    pub const fn padded(self) -> [u8; Self::LEN_MAX] {
+        self.0
+    }
+
     pub fn as_bytes(&self) -> &[u8] {
         // What is not used is zero, and the letters come first.
         let unused = u64::from_be_bytes(self.0).trailing_zeros() as usize / 8;

@@ -47,6 +47,11 @@ impl VenueId {
         Ok(Self(name))
     }
 
+    /// Returns the name with zeros behind it.
+    pub const fn padded(self) -> [u8; Self::LEN_MAX] {
+        self.0
+    }
+
     pub fn as_str(&self) -> &str {
         let len = self.0.iter().position(|byte| *byte == 0);
         std::str::from_utf8(&self.0[..len.unwrap_or(Self::LEN_MAX)]).unwrap_or_default()

@@ -206,45 +206,44 @@ fn push_digit(units: i64, byte: u8) -> Result<i64, NumberError> {
         .ok_or(NumberError::TooLarge)
 }
 
-/// Characters of the longest decimal: a sign, 19 digits and the point.
-const TEXT_LEN_MAX: usize = 21;
+/// Characters of the longest decimal: a sign, 20 digits, as they are written in pairs, and the point.
+const TEXT_LEN_MAX: usize = 22;
 
 /// A decimal as text, made without an allocation.
 struct Text {
     bytes: [u8; TEXT_LEN_MAX],
     start: usize,
+    end: usize,
 }
 
 impl Text {
-    /// Writes from the last digit to the first.
+    /// Writes from the last digit to the first, two at a time.
     fn of(units: i64) -> Self {
         let mut text = Self {
             bytes: [b'0'; TEXT_LEN_MAX],
             start: TEXT_LEN_MAX,
+            end: TEXT_LEN_MAX,
         };
         let scale = SCALE.unsigned_abs();
         let magnitude = units.unsigned_abs();
         let (mut whole, mut fraction) = (magnitude / scale, magnitude % scale);
         if fraction > 0 {
-            let mut width = DECIMALS;
-            while fraction.is_multiple_of(10) {
-                fraction /= 10;
-                width -= 1;
+            // Eight digits, then the zeros at the end left off.
+            for _ in 0..DECIMALS / 2 {
+                text.push_front(fraction % 100);
+                fraction /= 100;
             }
-            for _ in 0..width {
-                text.push_front(fraction % 10);
-                fraction /= 10;
-            }
+            let is_digit = |byte: &u8| *byte != b'0';
+            text.end = text.bytes.iter().rposition(is_digit).map_or(0, |at| at + 1);
             text.start -= 1;
             text.bytes[text.start] = b'.';
         }
-        loop {
-            text.push_front(whole % 10);
-            whole /= 10;
-            if whole == 0 {
-                break;
-            }
+        while whole >= 100 {
+            text.push_front(whole % 100);
+            whole /= 100;
         }
+        text.push_front(whole);
+        text.start += usize::from(whole < 10);
         if units < 0 {
             text.start -= 1;
             text.bytes[text.start] = b'-';
@@ -252,13 +251,13 @@ impl Text {
         text
     }
 
-    fn push_front(&mut self, digit: u64) {
-        self.start -= 1;
-        self.bytes[self.start] = b'0' + digit.to_le_bytes()[0];
+    fn push_front(&mut self, two_digits: u64) {
+        self.start -= 2;
+        self.bytes[self.start..self.start + 2].copy_from_slice(pair(two_digits));
     }
 
     fn bytes(&self) -> &[u8] {
-        &self.bytes[self.start..]
+        &self.bytes[self.start..self.end]
     }
 }
 
@@ -402,6 +401,14 @@ mod tests {
         for text in ["0", "1", "1.5", "0.00000001", "92233720368.54775807"] {
             let quantity: Quantity = text.parse().unwrap();
             assert_eq!(quantity.to_string(), text);
+        }
+        let mut random = Random::new(3);
+        for _ in 0..20_000 {
+            let units = (random.next_u64() >> random.between(1, 63)).cast_signed();
+            let units = units - units % 10_i64.pow(random.between(0, 9).try_into().unwrap());
+            let text = format!("{}.{:08}", units / SCALE, units % SCALE);
+            let text = text.trim_end_matches('0').trim_end_matches('.');
+            assert_eq!(Quantity(units).to_string(), text);
         }
         assert_eq!(Quantity(-150_000_000).to_string(), "-1.5");
         assert_eq!(Quantity(i64::MIN).to_string(), "-92233720368.54775808");

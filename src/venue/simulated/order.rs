@@ -73,15 +73,14 @@ impl SimulatedOrders {
     /// Writes a whole request: only the path, the nonce, the signature and the body differ.
     fn write(&mut self, path: &str, body: &[u8], now: Time, request: &mut Vec<u8>) {
         let nonce = self.next_nonce(now);
-        self.signed.clear();
-        signed_lines(nonce, path, body, &mut self.signed);
+        let nonce_len = signed_lines(nonce, path, body, &mut self.signed);
         let Some(signer) = &self.signer else { return };
         let sign = signer.sign(&self.signed);
         request.reserve(path.len() + self.head.len() + body.len() + VARYING_BYTES_MAX);
         request.extend_from_slice(b"POST ");
         request.extend_from_slice(path.as_bytes());
         request.extend_from_slice(&self.head);
-        push_whole(request, nonce);
+        request.extend_from_slice(&self.signed[..nonce_len]);
         request.extend_from_slice(b"\r\nX-Sign: ");
         request.extend_from_slice(&sign);
         request.extend_from_slice(b"\r\nContent-Length: ");
@@ -204,7 +203,6 @@ impl OrderClient for SimulatedOrders {
 
     fn login(&mut self, now: Time, send: &mut dyn FnMut(&[u8])) {
         let nonce = self.next_nonce(now);
-        self.signed.clear();
         signed_lines(nonce, LOGIN_PATH, b"", &mut self.signed);
         let Some(signer) = &self.signer else { return };
         let sign = signer.sign(&self.signed);
