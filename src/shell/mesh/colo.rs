@@ -7,7 +7,8 @@
 //!   └────────────────────────any of them───────────────────────┘
 //! ```
 //! A turn takes what the socket has, calls the sink for each packet at once, and sends what that
-//! led to. Every few turns the runtime gets the thread, so feeds and order connections wait ten
+//! led to. The runtime gets the thread right after a turn that had something to do, as no answer to
+//! it can be there yet, and else every few turns, so feeds and order connections wait ten
 //! microseconds at most. Waking up a parked thread costs more than a round trip beside it, so
 //! parking in less than two milliseconds loses what the profile is for.
 #![expect(
@@ -38,7 +39,8 @@ use crate::shell::quic::{self, QuicError};
 
 /// Looks at the socket before the runtime gets its turn, while answers may be on their way.
 const TURNS_PER_YIELD: u32 = 32;
-/// The same when nothing was sent for longer than [`ANSWERED_WITHIN`]: feeds matter as much then.
+/// The same when nothing that may be answered was sent for longer than [`ANSWERED_WITHIN`]: feeds
+/// matter as much then.
 const QUIET_TURNS_PER_YIELD: u32 = 2;
 const ANSWERED_WITHIN: Duration = Duration::from_micros(50);
 /// Datagrams taken in one turn before what they led to is sent.
@@ -55,7 +57,8 @@ struct Colo {
     is_parked: Cell<bool>,
     /// The time of the turn under way: what one datagram leads to happens at one time.
     turn_at: Cell<Option<Instant>>,
-    /// When a packet last came or something was last sent, and when something was last sent.
+    /// When a packet last came or something was last sent, and when something was last sent that
+    /// may be answered.
     active: Cell<Instant>,
     sent: Cell<Instant>,
     ended: Notify,
@@ -176,11 +179,14 @@ impl Colo {
         let mut until = None;
         let mut turns = TURNS_PER_YIELD;
         loop {
-            let mut is_quiet = false;
-            for _ in 0..turns {
-                is_quiet = !self.turn(&mut buffer);
+            let (mut is_busy, mut now) = self.turn(&mut buffer);
+            for _ in 1..turns {
+                // No answer can be there yet: until it can, the runtime's turn is free.
+                if is_busy {
+                    break;
+                }
+                (is_busy, now) = self.turn(&mut buffer);
             }
-            let now = Instant::now();
             let quiet_for = now.duration_since(self.active.get());
             turns = if now.duration_since(self.sent.get()) > ANSWERED_WITHIN {
                 QUIET_TURNS_PER_YIELD
@@ -197,7 +203,7 @@ impl Colo {
             if is_over {
                 break;
             }
-            if is_quiet && quiet_for >= self.park_after {
+            if !is_busy && quiet_for >= self.park_after {
                 self.park(&alarm).await;
             } else {
                 yield_now().await;
@@ -208,16 +214,16 @@ impl Colo {
         self.ended.notify_one();
     }
 
-    fn note_sent(&self, has_sent: bool, now: Instant) {
+    fn note_sent(&self, is_answered: bool, now: Instant) {
         self.active.set(now);
-        if has_sent {
+        if is_answered {
             self.sent.set(now);
         }
     }
 
     /// Takes what the socket has, tells what came of it, and sends what that led to. Returns
-    /// whether there was anything.
-    fn turn(&self, buffer: &mut [u8; RECEIVE_BYTES]) -> bool {
+    /// whether there was anything, and the time.
+    fn turn(&self, buffer: &mut [u8; RECEIVE_BYTES]) -> (bool, Instant) {
         let mut now = Instant::now();
         self.turn_at.set(Some(now));
         let mut is_busy = false;
@@ -254,7 +260,7 @@ impl Colo {
             is_busy = true;
         }
         self.turn_at.set(None);
-        is_busy
+        (is_busy, now)
     }
 
     /// Tells the sink what there is, while nothing is borrowed: it may call any method.

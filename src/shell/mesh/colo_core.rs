@@ -2,6 +2,7 @@
 //! there is to tell is kept as facts.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,8 +43,10 @@ pub(super) struct Core {
     links: BTreeMap<LinkNo, ConnectionHandle>,
     /// What is left of each dial, and what is tried.
     dials: BTreeMap<NodeId, VecDeque<SocketAddr>>,
-    /// Connections that may have something to send.
+    /// Connections that may have something to send, each once.
     touched: Vec<ConnectionHandle>,
+    /// This node itself has queued something: what leaves next may be answered.
+    has_asked: bool,
     facts: VecDeque<Fact>,
     due: Option<Instant>,
     last_link: LinkNo,
@@ -85,6 +88,7 @@ impl Core {
             links: BTreeMap::new(),
             dials: BTreeMap::new(),
             touched: Vec::new(),
+            has_asked: false,
             facts: VecDeque::new(),
             due: None,
             last_link: LinkNo::default(),
@@ -132,7 +136,8 @@ impl Core {
         let handle = self.links.get(&link).copied().ok_or(SendError::NoLink)?;
         let connection = self.get(handle).ok_or(SendError::NoLink)?;
         let sent = connection.send_frame(bytes);
-        self.touched.push(handle);
+        self.has_asked = true;
+        self.touch(handle);
         if sent == Err(SendError::Overflow) {
             self.end(handle, &LinkEnd::Overflow, now);
         }
@@ -143,7 +148,8 @@ impl Core {
         let handle = self.links.get(&link).copied().ok_or(SendError::NoLink)?;
         let connection = self.get(handle).ok_or(SendError::NoLink)?;
         connection.send_datagram(bytes)?;
-        self.touched.push(handle);
+        self.has_asked = true;
+        self.touch(handle);
         Ok(())
     }
 
@@ -247,30 +253,63 @@ impl Core {
         self.plan();
     }
 
-    /// Sends what every connection has to say; returns whether there was anything.
+    /// Sends what every connection has to say, in the order in which it was said; returns whether
+    /// any of it may be answered, which an acknowledgement is not.
     pub(super) fn flush(&mut self, now: Instant) -> bool {
         if self.touched.is_empty() {
             return false;
         }
-        let mut has_sent = false;
-        while let Some(handle) = self.touched.pop() {
-            let Some(Some(connection)) = self.connections.get_mut(handle.0) else {
-                continue;
-            };
-            loop {
-                self.wire.packet.clear();
-                let packet = &mut self.wire.packet;
-                let Some(transmit) = connection.quic.poll_transmit(now, 1, packet) else {
-                    break;
-                };
-                self.wire.answer(transmit.destination);
-                has_sent = true;
+        let mut is_answered = mem::take(&mut self.has_asked);
+        let mut touched = mem::take(&mut self.touched);
+        // The first packet of each leaves before anything is looked up behind another one.
+        touched.retain(|&handle| {
+            let is_opening = self.get(handle).is_some_and(|link| link.state != State::Up);
+            let has_sent = self.transmit(handle, now);
+            is_answered |= has_sent && is_opening;
+            if !has_sent {
+                self.settle(handle);
             }
+            has_sent
+        });
+        for handle in touched.drain(..) {
+            while self.transmit(handle, now) {}
+            self.settle(handle);
+        }
+        self.touched = touched;
+        self.plan();
+        is_answered
+    }
+
+    /// Sends one packet of a connection; returns whether there was one.
+    fn transmit(&mut self, handle: ConnectionHandle, now: Instant) -> bool {
+        let Some(Some(connection)) = self.connections.get_mut(handle.0) else {
+            return false;
+        };
+        self.wire.packet.clear();
+        let packet = &mut self.wire.packet;
+        let Some(transmit) = connection.quic.poll_transmit(now, 1, packet) else {
+            return false;
+        };
+        self.wire.answer(transmit.destination);
+        true
+    }
+
+    /// Notes that a connection has nothing more to send.
+    fn settle(&mut self, handle: ConnectionHandle) {
+        if let Some(connection) = self.get(handle) {
+            connection.is_touched = false;
             connection.due = connection.quic.poll_timeout();
             self.forward(handle);
         }
-        self.plan();
-        has_sent
+    }
+
+    /// Sees to it that a connection is asked at the next flush.
+    fn touch(&mut self, handle: ConnectionHandle) {
+        if let Some(connection) = self.get(handle)
+            && !mem::replace(&mut connection.is_touched, true)
+        {
+            self.touched.push(handle);
+        }
     }
 
     fn admit(&mut self, incoming: Incoming, now: Instant) {
@@ -353,7 +392,7 @@ impl Core {
 
     /// Takes everything a connection has to tell.
     fn progress(&mut self, handle: ConnectionHandle, now: Instant) {
-        self.touched.push(handle);
+        self.touch(handle);
         // The last event of a connection that times out comes together with its being drained.
         while let Some(Some(connection)) = self.connections.get_mut(handle.0) {
             let Some(event) = connection.quic.poll() else {
@@ -416,7 +455,7 @@ impl Core {
         let (peer, direction) = (connection.peer, connection.direction);
         let number = connection.live.number.get();
         tracing::debug!(%peer, remote = %connection.remote(), end = %why, "connection ended");
-        self.touched.push(handle);
+        self.touch(handle);
         match (was, direction) {
             (State::Up, _) => {
                 self.links.remove(&number);

@@ -49,6 +49,8 @@ pub(super) struct ColoLink {
     pub(super) live: Rc<Live>,
     /// When QUIC wants to be called.
     pub(super) due: Option<Instant>,
+    /// It is among those that are asked at the next flush.
+    pub(super) is_touched: bool,
     sending: Option<StreamId>,
     receiving: Option<StreamId>,
     waiting: Waiting,
@@ -87,6 +89,7 @@ impl ColoLink {
                 is_over: Cell::new(false),
             }),
             due: None,
+            is_touched: false,
             sending: None,
             receiving: None,
             waiting: Waiting::default(),
