@@ -12,6 +12,7 @@ pub mod execution;
 pub mod offer;
 pub mod latency;
 pub mod membership;
+pub mod discovery;
 pub mod wire;
 pub mod journal;
 pub mod config;

@@ -12,6 +12,7 @@ pub mod echo;
 pub mod feed;
 pub mod frames;
 pub mod identity;
+pub mod irc;
 pub mod machine;
 pub mod mesh;
 pub mod orders;

@@ -13,6 +13,7 @@ mod dialects;
 mod flood;
 mod https;
 mod identity;
+mod irc;
 mod kills;
 mod latency;
 mod mesh;

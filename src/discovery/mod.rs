@@ -1,0 +1,10 @@
+//! The open network: IRC to find each other and to announce, DCC for everything else.
+//!
+//! ```text
+//! bytes of a server ─ irc/line ─▶ line ─ irc/session ─▶ who is there, what was said
+//!        ▲                                    │
+//!        └── irc/pace: one line at a time ◀───┘
+//! ```
+
+pub mod dcc;
+pub mod irc;

@@ -1,0 +1,346 @@
+//! The sockets of IRC networks: each is read, written and dialled again as its session says.
+//!
+//! A task a network, none of which waits for another. What a session hears leaves through a queue
+//! that never waits either: when it is full, what was heard is dropped and counted.
+
+mod tls;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::discovery::irc::channel::{Channel, Member};
+use crate::discovery::irc::line::Line;
+use crate::discovery::irc::pace::Urgency;
+use crate::discovery::irc::session::{Heard, Next, Phase, Session};
+use crate::shell::clock::Clock;
+pub use crate::shell::irc::tls::{Fingerprint, FingerprintError};
+
+/// One network, as the owner wrote it.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// The owner's name for it.
+    pub name: String,
+    pub host: String,
+    pub port: u16,
+    pub trust: Trust,
+    /// The address of this machine that is dialled from.
+    pub bind: Option<IpAddr>,
+}
+
+/// How the server is known.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Not at all: plain text.
+    Plain,
+    /// By whom this machine trusts.
+    Public,
+    /// By its certificate alone.
+    Pinned(Fingerprint),
+}
+
+/// What a network is told.
+#[derive(Debug)]
+pub enum Wish {
+    Send {
+        urgency: Urgency,
+        line: Line,
+    },
+    /// Hands out who is there.
+    Show(oneshot::Sender<View>),
+}
+
+/// A network as it is now.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub phase: Phase,
+    pub nick: String,
+    pub is_moderated: bool,
+    pub members: Vec<Member>,
+    /// Members beyond those that are known.
+    pub unknown: u64,
+    /// What was heard and dropped, and lines that were too long to be read.
+    pub dropped: u64,
+    pub long_lines: u64,
+}
+
+/// What was heard, for a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    Joined,
+    Left { why: String },
+    Came { nick: String },
+    Gone { nick: String },
+    Renamed { from: String, to: String },
+    Realname { nick: String, realname: String },
+    Modes,
+    Said { nick: String, text: String },
+    Told { nick: String, text: String },
+    Dcc { nick: String, text: String },
+}
+
+/// Why a network could not be dialled.
+#[derive(Debug, Error)]
+enum DialError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("tls: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("{0:?} is no name that a certificate could have")]
+    Name(String),
+    #[error("no address for {0}")]
+    NoAddress(String),
+    #[error("no connection in time")]
+    Late,
+}
+
+/// How long one write may take; a server that does not read is given up.
+const WRITE_MAX: Duration = Duration::from_secs(10);
+/// How long a dial may take, TLS and looking up the name included.
+const DIAL_MAX: Duration = Duration::from_secs(20);
+/// Bytes read at once.
+const READ_BYTES: usize = 16 * 1024;
+/// Wishes and news that wait.
+pub const WISHES_MAX: usize = 256;
+pub const NEWS_MAX: usize = 1_024;
+
+trait Socket: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Socket for T {}
+
+/// Runs one network until nobody holds the other end of `wishes`.
+pub async fn run(
+    network: Network,
+    session: Session,
+    clock: Clock,
+    mut wishes: mpsc::Receiver<Wish>,
+    news: mpsc::Sender<News>,
+) {
+    let mut run = Run {
+        session,
+        clock,
+        news,
+        dropped: 0,
+        out: Vec::new(),
+        socket: None,
+    };
+    let mut bytes = vec![0; READ_BYTES];
+    loop {
+        match run.tend() {
+            Next::Dial => run.dial(&network).await,
+            Next::HangUp => run.close("closed"),
+            Next::Wait(at) => {
+                run.write().await;
+                let wait = clock.until(at);
+                let Run { socket, .. } = &mut run;
+                let read = async {
+                    match socket {
+                        Some(socket) => socket.read(&mut bytes).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    wish = wishes.recv() => match wish {
+                        Some(wish) => run.handle_wish(wish),
+                        None => return run.leave().await,
+                    },
+                    read = read => run.handle_read(read, &bytes),
+                    () = sleep(wait) => (),
+                }
+            }
+        }
+    }
+}
+
+struct Run {
+    session: Session,
+    clock: Clock,
+    news: mpsc::Sender<News>,
+    dropped: u64,
+    out: Vec<u8>,
+    socket: Option<Box<dyn Socket>>,
+}
+
+impl Run {
+    fn tend(&mut self) -> Next {
+        let (news, dropped) = (&self.news, &mut self.dropped);
+        let mut hear = |_: &Channel, heard: Heard<'_>| tell(news, dropped, heard);
+        self.session
+            .tend(self.clock.now(), &mut self.out, &mut hear)
+    }
+
+    async fn dial(&mut self, network: &Network) {
+        let dialled = timeout(DIAL_MAX, connect(network)).await;
+        match dialled.unwrap_or(Err(DialError::Late)) {
+            Ok(socket) => {
+                self.socket = Some(socket);
+                self.session.handle_connected(self.clock.now());
+            }
+            Err(error) => self.close(&error.to_string()),
+        }
+    }
+
+    fn close(&mut self, why: &str) {
+        self.socket = None;
+        self.out.clear();
+        let (news, dropped) = (&self.news, &mut self.dropped);
+        let mut hear = |_: &Channel, heard: Heard<'_>| tell(news, dropped, heard);
+        self.session.handle_closed(why, self.clock.now(), &mut hear);
+    }
+
+    async fn write(&mut self) {
+        if self.out.is_empty() {
+            return;
+        }
+        let Some(socket) = &mut self.socket else {
+            return;
+        };
+        let written = timeout(WRITE_MAX, async {
+            socket.write_all(&self.out).await?;
+            socket.flush().await
+        });
+        let written = written.await;
+        self.out.clear();
+        match written {
+            Ok(Ok(())) => (),
+            Ok(Err(error)) => self.close(&error.to_string()),
+            Err(_) => self.close("it does not read"),
+        }
+    }
+
+    fn handle_read(&mut self, read: io::Result<usize>, bytes: &[u8]) {
+        match read {
+            Ok(0) => self.close("closed"),
+            Ok(len) => {
+                let (news, dropped) = (&self.news, &mut self.dropped);
+                let mut hear = |_: &Channel, heard: Heard<'_>| tell(news, dropped, heard);
+                let bytes = bytes.get(..len).unwrap_or_default();
+                self.session
+                    .handle_bytes(bytes, self.clock.now(), &mut hear);
+            }
+            Err(error) => self.close(&error.to_string()),
+        }
+    }
+
+    fn handle_wish(&mut self, wish: Wish) {
+        match wish {
+            Wish::Send { urgency, line } => {
+                self.dropped += u64::from(self.session.send(urgency, line).is_err());
+            }
+            Wish::Show(asker) => {
+                let channel = self.session.channel();
+                let view = View {
+                    phase: self.session.phase().clone(),
+                    nick: self.session.nick().to_owned(),
+                    is_moderated: channel.is_moderated(),
+                    members: channel.members().cloned().collect(),
+                    unknown: channel.unknown(),
+                    dropped: self.dropped,
+                    long_lines: self.session.lines_dropped(),
+                };
+                // Whoever asked may have gone.
+                asker.send(view).ok();
+            }
+        }
+    }
+
+    /// Says good-bye, if there is somebody to hear it.
+    async fn leave(&mut self) {
+        if self.socket.is_some() {
+            self.out.extend_from_slice(b"QUIT :leaving\r\n");
+            self.write().await;
+        }
+    }
+}
+
+/// Passes on what must not wait; when the queue is full it is counted and gone.
+fn tell(news: &mpsc::Sender<News>, dropped: &mut u64, heard: Heard<'_>) {
+    *dropped += u64::from(news.try_send(News::from(heard)).is_err());
+}
+
+impl From<Heard<'_>> for News {
+    fn from(heard: Heard<'_>) -> Self {
+        let owned = str::to_owned;
+        let nick_and = |nick: &str, text: &str| (owned(nick), owned(text));
+        match heard {
+            Heard::Joined => Self::Joined,
+            Heard::Left { why } => Self::Left { why: owned(why) },
+            Heard::Came { nick } => Self::Came { nick: owned(nick) },
+            Heard::Gone { nick } => Self::Gone { nick: owned(nick) },
+            Heard::Renamed { from, to } => {
+                let (from, to) = nick_and(from, to);
+                Self::Renamed { from, to }
+            }
+            Heard::Realname { nick, realname } => {
+                let (nick, realname) = nick_and(nick, realname);
+                Self::Realname { nick, realname }
+            }
+            Heard::Modes => Self::Modes,
+            Heard::Said { nick, text } => {
+                let (nick, text) = nick_and(nick, text);
+                Self::Said { nick, text }
+            }
+            Heard::Told { nick, text } => {
+                let (nick, text) = nick_and(nick, text);
+                Self::Told { nick, text }
+            }
+            Heard::Dcc { nick, text } => {
+                let (nick, text) = nick_and(nick, text);
+                Self::Dcc { nick, text }
+            }
+        }
+    }
+}
+
+async fn connect(network: &Network) -> Result<Box<dyn Socket>, DialError> {
+    let host = network.host.as_str();
+    let mut addresses = lookup_host((host, network.port)).await?;
+    let is_ours = |address: &SocketAddr| match network.bind {
+        Some(bind) => bind.is_ipv4() == address.is_ipv4(),
+        None => true,
+    };
+    let address = addresses.find(is_ours);
+    let address = address.ok_or_else(|| DialError::NoAddress(host.to_owned()))?;
+    let stream = dial(address, network.bind).await?;
+    let config = match &network.trust {
+        Trust::Plain => return Ok(Box::new(stream)),
+        Trust::Public => tls::public()?,
+        Trust::Pinned(fingerprint) => tls::pinned(*fingerprint)?,
+    };
+    shake_hands(stream, host, config).await
+}
+
+async fn dial(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if let Some(bind) = bind {
+        socket.bind(SocketAddr::new(bind, 0))?;
+    }
+    let stream = socket.connect(address).await?;
+    // An offer for the kernel's NAT helper must stand alone in its segment.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn shake_hands(
+    stream: TcpStream,
+    host: &str,
+    config: Arc<ClientConfig>,
+) -> Result<Box<dyn Socket>, DialError> {
+    let name = ServerName::try_from(host.to_owned());
+    let name = name.map_err(|_| DialError::Name(host.to_owned()))?;
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
+    Ok(Box::new(stream))
+}
