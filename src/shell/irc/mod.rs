@@ -114,9 +114,9 @@ const READ_BYTES: usize = 16 * 1024;
 pub const WISHES_MAX: usize = 256;
 pub const NEWS_MAX: usize = 1_024;
 
-trait Socket: AsyncRead + AsyncWrite + Unpin {}
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Socket for T {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
 
 /// Runs one network until nobody holds the other end of `wishes`.
 pub async fn run(
@@ -238,7 +238,7 @@ impl Run {
                 self.dropped += u64::from(self.session.send(urgency, line).is_err());
             }
             Wish::Show(asker) => {
-                let channel = self.session.channel();
+                let channel = self.session.seen();
                 let view = View {
                     phase: self.session.phase().clone(),
                     nick: self.session.nick().to_owned(),

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use data_encoding::BASE64;
 use rcgen::{CertificateParams, KeyPair};
 
 use crate::shell::world::{Folder, PATIENCE};
@@ -31,6 +32,7 @@ impl Server {
     /// Starts a server; `None`, and said aloud, where it is not installed.
     pub(super) fn start(kind: Kind) -> Option<Self> {
         let folder = Folder::new();
+        fs::create_dir_all(&folder.0).unwrap();
         let [plain, tls] = [free_address(), free_address()];
         let certificate = write_certificate(&folder);
         let mut command = match kind {
@@ -87,9 +89,30 @@ fn write_certificate(folder: &Folder) -> Vec<u8> {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["irc.test".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap();
-    fs::write(folder.0.join("c.pem"), certificate.pem()).unwrap();
-    fs::write(folder.0.join("k.pem"), key.serialize_pem()).unwrap();
+    fs::write(
+        folder.0.join("c.pem"),
+        pem("CERTIFICATE", certificate.der()),
+    )
+    .unwrap();
+    fs::write(
+        folder.0.join("k.pem"),
+        pem("PRIVATE KEY", &key.serialize_der()),
+    )
+    .unwrap();
     certificate.der().to_vec()
+}
+
+fn pem(what: &str, der: &[u8]) -> String {
+    let lines: Vec<String> = BASE64
+        .encode(der)
+        .as_bytes()
+        .chunks(64)
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect();
+    format!(
+        "-----BEGIN {what}-----\n{}\n-----END {what}-----\n",
+        lines.join("\n")
+    )
 }
 
 fn ngircd(folder: &Folder, plain: SocketAddr, tls: SocketAddr) -> Command {
