@@ -96,10 +96,10 @@ impl Played {
     }
 
     fn why_down(&self) -> &str {
-        match self.session.phase() {
-            Phase::Down { why, .. } | Phase::Outside { why, .. } => why,
-            other => panic!("{other:?}"),
-        }
+        let (Phase::Down { why, .. } | Phase::Outside { why, .. }) = self.session.phase() else {
+            panic!("{:?}", self.session.phase());
+        };
+        why
     }
 }
 

@@ -4,7 +4,6 @@ mod servers;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use expressnet::discovery::irc::line::Line;
@@ -90,6 +89,22 @@ impl Member {
             .unwrap();
     }
 
+    /// Looks until the connection was given up; returns why, and what is left.
+    async fn await_down(&self) -> (String, View) {
+        let look = async {
+            loop {
+                let view = self.view().await;
+                if let Phase::Down { why, .. } = &view.phase
+                    && why != "not tried yet"
+                {
+                    return (why.clone(), view);
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(3 * PATIENCE, look).await.expect("it is given up")
+    }
+
     async fn view(&self) -> View {
         let (asker, answer) = oneshot::channel();
         self.wishes.send(Wish::Show(asker)).await.unwrap();
@@ -162,16 +177,8 @@ fn a_server_with_another_certificate_is_not_spoken_to() {
             Trust::Public,
         ] {
             let member = Member::join(&mut tasks, 3, network(server.tls, trust));
-            let phase = loop {
-                match member.view().await.phase {
-                    Phase::Down { why, .. } if why != "not tried yet" => break why,
-                    _ => tokio::task::yield_now().await,
-                }
-            };
-            assert!(
-                phase.contains("tls") || phase.contains("certificate"),
-                "{phase}"
-            );
+            let (why, _) = member.await_down().await;
+            assert!(why.contains("tls") || why.contains("certificate"), "{why}");
         }
     });
 }
@@ -233,17 +240,8 @@ fn a_hostile_server_harms_nobody_else() {
             })
             .collect();
         assert_eq!(victims.len(), count);
-        for (at, victim) in victims.iter().enumerate() {
-            let view = timeout(Duration::from_secs(60), async {
-                loop {
-                    let view = victim.view().await;
-                    match &view.phase {
-                        Phase::Down { why, .. } if why != "not tried yet" => break view,
-                        _ => tokio::task::yield_now().await,
-                    }
-                }
-            });
-            let view = view.await.unwrap_or_else(|_| panic!("server {at} is left"));
+        for victim in &victims {
+            let (_, view) = victim.await_down().await;
             assert!(view.members.is_empty());
         }
         assert!(matches!(good.view().await.phase, Phase::On { .. }));
