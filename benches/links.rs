@@ -276,11 +276,9 @@ fn quinn(steps: Steps) {
         let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
         steps.ready.send(()).unwrap();
         steps.go.recv().unwrap();
-        // All at once, as a node dials when it starts.
-        let dial = |address| endpoint.connect_with(client.clone(), address, "localhost");
-        let dials: Vec<_> = addresses.into_iter().map(dial).collect();
         let mut connections = Vec::new();
-        for connecting in dials {
+        for address in addresses {
+            let connecting = endpoint.connect_with(client.clone(), address, "localhost");
             connections.push(connecting.unwrap().await.unwrap());
         }
         idle_and_tell(&steps).await;
