@@ -14,7 +14,7 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -63,9 +63,7 @@ impl Trust {
     /// # Errors
     /// The file holds no certificate.
     pub fn new(ca_pem: Option<&[u8]>) -> Result<Self, SocketError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder =
-            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let builder = client_builder()?;
         let config = match ca_pem {
             None => builder.with_platform_verifier()?.with_no_client_auth(),
             Some(pem) => {
@@ -81,6 +79,13 @@ impl Trust {
         };
         Ok(Self(Some(Arc::new(config))))
     }
+}
+
+/// Begins the configuration of TLS to a server that is none of ours.
+pub(super) fn client_builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error>
+{
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
 }
 
 /// What a connection has passed.

@@ -583,7 +583,6 @@ fn write_levels(text: &mut String, levels: &[Level]) {
     }
 }
 
-/// Returns what `alpha` answers: orders are filled at their limit, the account is always the same.
 /// Returns whether there is a leg for a peer among outputs, and one for a venue.
 pub(crate) fn legs_among(outputs: &[Output], out: &Outbox) -> (bool, bool) {
     let (mut at_peer, mut at_venue) = (false, false);
@@ -616,6 +615,7 @@ pub(crate) fn legs_among(outputs: &[Output], out: &Outbox) -> (bool, bool) {
     (at_peer, at_venue)
 }
 
+/// Returns what `alpha` answers: orders are filled at their limit, the account is always the same.
 fn answer_of(asked: Asked, request: &[u8]) -> String {
     let id = match asked {
         Asked::Place(id) => id,

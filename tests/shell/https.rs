@@ -30,7 +30,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::shell::world::on_local_set;
+use crate::shell::world::{on_local_set, pem};
 
 const NOW: Time = Time(1_800_000_000_000_000_000);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -161,11 +161,6 @@ fn approved() -> Approved {
     })
 }
 
-fn pem_of(der: &[u8]) -> Vec<u8> {
-    let text = data_encoding::BASE64.encode(der);
-    format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n").into_bytes()
-}
-
 /// Serves a YoBit on a thread of its own; returns where, and its certificate.
 fn serve() -> (SocketAddr, Vec<u8>) {
     let mut server = yobit();
@@ -197,7 +192,7 @@ pub(crate) fn serve_tls(
             answer(&mut StreamOwned::new(connection, socket));
         }
     });
-    (address, pem_of(issued.cert.der()))
+    (address, pem("CERTIFICATE", issued.cert.der()).into_bytes())
 }
 
 fn answer_all(server: &mut dyn Server, stream: &mut (impl Read + Write)) -> std::io::Result<()> {

@@ -276,3 +276,17 @@ pub(super) fn mode(path: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
 }
+
+/// Writes a certificate or a key as files have it (RFC 7468).
+pub(super) fn pem(what: &str, der: &[u8]) -> String {
+    let lines: Vec<String> = data_encoding::BASE64
+        .encode(der)
+        .as_bytes()
+        .chunks(64)
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect();
+    format!(
+        "-----BEGIN {what}-----\n{}\n-----END {what}-----\n",
+        lines.join("\n")
+    )
+}

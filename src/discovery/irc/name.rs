@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use data_encoding::BASE32;
+
 use crate::model::ids::Pin;
 
 /// Letters of the longest nick that every server takes: ngircd refuses a tenth, others cut it off.
@@ -66,14 +68,10 @@ impl fmt::Display for Folded {
 /// Returns one of the nicks of a node: `x` and 40 bits of its pin in base 32 (RFC 4648). The first
 /// is what others expect; the rest are for when somebody has taken it.
 pub fn nick_of(pin: &Pin, attempt: u8) -> String {
-    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     const BYTES: usize = 5;
     let start = usize::from(attempt % NICKS) * BYTES;
-    let bytes = pin.0.iter().skip(start).take(BYTES);
-    let bits = bytes.fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
-    let letter = |place: u32| LETTERS[(bits >> (35 - 5 * place) & 31) as usize];
-    let letters = (0..8).map(|place| char::from(letter(place)));
-    std::iter::once('x').chain(letters).collect()
+    let letters = BASE32.encode(&pin.0[start..start + BYTES]);
+    format!("x{}", letters.to_ascii_lowercase())
 }
 
 /// Tells whether a text can be a nick at all (RFC 2812, 2.3.1, without its limit of length).

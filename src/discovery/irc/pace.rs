@@ -32,8 +32,28 @@ pub struct Full {
 #[derive(Debug)]
 pub struct Pace {
     waiting: [VecDeque<Line>; URGENCIES],
-    /// The moment up to which lines were paid for; never more than a burst ahead of now.
-    paid_until: Time,
+    allowance: Allowance,
+}
+
+/// So many at once, and one more each span. It holds the moment up to which was paid.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Allowance(Time);
+
+impl Allowance {
+    /// Returns when the next one is allowed.
+    pub(super) fn due_at(self, burst: u64, every: Span) -> Time {
+        let credit = every.times(burst - 1);
+        Time(self.0.0.saturating_sub(credit.0))
+    }
+
+    pub(super) fn pay(&mut self, every: Span, now: Time) {
+        self.0 = self.0.max(now) + every;
+    }
+
+    /// Owes for no more than up to that moment.
+    fn forgive(&mut self, most: Time) {
+        self.0 = self.0.min(most);
+    }
 }
 
 const URGENCIES: usize = 5;
@@ -53,7 +73,7 @@ impl Pace {
     pub fn new() -> Self {
         Self {
             waiting: Default::default(),
-            paid_until: Time::ZERO,
+            allowance: Allowance::default(),
         }
     }
 
@@ -84,8 +104,9 @@ impl Pace {
         }
         let queue = self.waiting.iter_mut().find(|queue| !queue.is_empty())?;
         let line = queue.pop_front();
-        let most = now + Self::LINE_EVERY.times(Self::DEBT_MAX);
-        self.paid_until = (self.paid_until.max(now) + Self::LINE_EVERY).min(most);
+        self.allowance.pay(Self::LINE_EVERY, now);
+        self.allowance
+            .forgive(now + Self::LINE_EVERY.times(Self::DEBT_MAX));
         line
     }
 
@@ -96,8 +117,7 @@ impl Pace {
         if first == Urgency::Server as usize {
             return Some(Time::ZERO);
         }
-        let credit = Self::LINE_EVERY.times(Self::BURST - 1);
-        Some(Time(self.paid_until.0.saturating_sub(credit.0)))
+        Some(self.allowance.due_at(Self::BURST, Self::LINE_EVERY))
     }
 
     /// Forgets what waits: a new connection begins with what is true then. Withdrawals stay.

@@ -15,7 +15,7 @@ use crate::discovery::irc::channel::Channel;
 use crate::discovery::irc::line::{Line, LineError, Lines, plain, read, words};
 use crate::discovery::irc::login::Login;
 use crate::discovery::irc::name::{CaseMapping, NICKS, nick_of};
-use crate::discovery::irc::pace::{Full, Pace, Urgency};
+use crate::discovery::irc::pace::{Allowance, Full, Pace, Urgency};
 use crate::discovery::irc::retry::Retry;
 use crate::model::ids::Pin;
 use crate::model::random::Random;
@@ -137,9 +137,8 @@ pub struct Session {
     asked_at: Option<Time>,
     dials: Retry,
     joins: Retry,
-    /// Answers to strangers that may still be given, and when there is one more.
-    answers: u8,
-    answers_at: Time,
+    /// What strangers were answered.
+    answers: Allowance,
     is_closing: bool,
     random: Random,
 }
@@ -161,7 +160,7 @@ impl Session {
     /// Nicks refused in a row before the connection is given up.
     pub const REFUSED_MAX: u8 = 2 * NICKS;
     /// Answers to strangers at once, and how often there is one more.
-    pub const ANSWERS_MAX: u8 = 3;
+    pub const ANSWERS_MAX: u64 = 3;
     pub const ANSWER_EVERY: Span = Span::secs(20);
 
     pub fn new(settings: Settings, seed: u64) -> Self {
@@ -183,8 +182,7 @@ impl Session {
             asked_at: None,
             dials: Retry::of_dials(),
             joins: Retry::of_joins(),
-            answers: Self::ANSWERS_MAX,
-            answers_at: Time::ZERO,
+            answers: Allowance::default(),
             is_closing: false,
             random: Random::new(seed),
         }
@@ -662,15 +660,11 @@ impl Session {
     }
 
     fn take_answer(&mut self, now: Time) -> bool {
-        while self.answers < Self::ANSWERS_MAX && now >= self.answers_at {
-            self.answers += 1;
-            self.answers_at = self.answers_at + Self::ANSWER_EVERY;
+        let due_at = self.answers.due_at(Self::ANSWERS_MAX, Self::ANSWER_EVERY);
+        let is_due = due_at <= now;
+        if is_due {
+            self.answers.pay(Self::ANSWER_EVERY, now);
         }
-        if self.answers == Self::ANSWERS_MAX {
-            self.answers_at = now + Self::ANSWER_EVERY;
-        }
-        let has_one = self.answers > 0;
-        self.answers = self.answers.saturating_sub(1);
-        has_one
+        is_due
     }
 }

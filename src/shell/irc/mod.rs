@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -25,6 +25,7 @@ use crate::discovery::irc::pace::Urgency;
 use crate::discovery::irc::session::{Heard, Next, Phase, Session};
 use crate::shell::clock::Clock;
 pub use crate::shell::irc::tls::{Fingerprint, FingerprintError};
+use crate::shell::socket::Socket;
 
 /// One network, as the owner wrote it.
 #[derive(Clone, Debug)]
@@ -114,10 +115,6 @@ const READ_BYTES: usize = 16 * 1024;
 pub const WISHES_MAX: usize = 256;
 pub const NEWS_MAX: usize = 1_024;
 
-trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
-
 /// Runs one network until nobody holds the other end of `wishes`.
 pub async fn run(
     network: Network,
@@ -129,8 +126,7 @@ pub async fn run(
     let mut run = Run {
         session,
         clock,
-        news,
-        dropped: 0,
+        ear: Ear { news, dropped: 0 },
         out: Vec::new(),
         socket: None,
     };
@@ -165,16 +161,14 @@ pub async fn run(
 struct Run {
     session: Session,
     clock: Clock,
-    news: mpsc::Sender<News>,
-    dropped: u64,
+    ear: Ear,
     out: Vec<u8>,
     socket: Option<Box<dyn Socket>>,
 }
 
 impl Run {
     fn tend(&mut self) -> Next {
-        let (news, dropped) = (&self.news, &mut self.dropped);
-        let mut hear = |_: &Channel, heard: Heard<'_>| tell(news, dropped, heard);
+        let mut hear = self.ear.open();
         self.session
             .tend(self.clock.now(), &mut self.out, &mut hear)
     }
@@ -193,8 +187,7 @@ impl Run {
     fn close(&mut self, why: &str) {
         self.socket = None;
         self.out.clear();
-        let (news, dropped) = (&self.news, &mut self.dropped);
-        let mut hear = |_: &Channel, heard: Heard<'_>| tell(news, dropped, heard);
+        let mut hear = self.ear.open();
         self.session.handle_closed(why, self.clock.now(), &mut hear);
     }
 
@@ -222,8 +215,7 @@ impl Run {
         match read {
             Ok(0) => self.close("closed"),
             Ok(len) => {
-                let (news, dropped) = (&self.news, &mut self.dropped);
-                let mut hear = |_: &Channel, heard: Heard<'_>| tell(news, dropped, heard);
+                let mut hear = self.ear.open();
                 let bytes = bytes.get(..len).unwrap_or_default();
                 self.session
                     .handle_bytes(bytes, self.clock.now(), &mut hear);
@@ -235,7 +227,7 @@ impl Run {
     fn handle_wish(&mut self, wish: Wish) {
         match wish {
             Wish::Send { urgency, line } => {
-                self.dropped += u64::from(self.session.send(urgency, line).is_err());
+                self.ear.dropped += u64::from(self.session.send(urgency, line).is_err());
             }
             Wish::Show(asker) => {
                 let channel = self.session.seen();
@@ -245,7 +237,7 @@ impl Run {
                     is_moderated: channel.is_moderated(),
                     members: channel.members().cloned().collect(),
                     unknown: channel.unknown(),
-                    dropped: self.dropped,
+                    dropped: self.ear.dropped,
                     long_lines: self.session.lines_dropped(),
                 };
                 // Whoever asked may have gone.
@@ -264,8 +256,18 @@ impl Run {
 }
 
 /// Passes on what must not wait; when the queue is full it is counted and gone.
-fn tell(news: &mpsc::Sender<News>, dropped: &mut u64, heard: Heard<'_>) {
-    *dropped += u64::from(news.try_send(News::from(heard)).is_err());
+struct Ear {
+    news: mpsc::Sender<News>,
+    dropped: u64,
+}
+
+impl Ear {
+    fn open(&mut self) -> impl FnMut(&Channel, Heard<'_>) {
+        |_, heard| {
+            let sent = self.news.try_send(News::from(heard));
+            self.dropped += u64::from(sent.is_err());
+        }
+    }
 }
 
 impl From<Heard<'_>> for News {

@@ -13,6 +13,8 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, Signa
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use thiserror::Error;
 
+use crate::shell::socket::client_builder;
+
 /// SHA-256 over a whole certificate, as `openssl x509 -fingerprint -sha256` prints it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
@@ -47,28 +49,22 @@ impl fmt::Debug for Fingerprint {
 
 /// Trusts whom this machine trusts.
 pub(super) fn public() -> Result<Arc<ClientConfig>, Error> {
-    let builder =
-        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let config = builder.with_platform_verifier()?.with_no_client_auth();
-    Ok(Arc::new(config))
+    let builder = client_builder()?.with_platform_verifier()?;
+    Ok(Arc::new(builder.with_no_client_auth()))
 }
 
 /// Trusts one certificate and nobody's word for it: names and dates do not matter.
 pub(super) fn pinned(fingerprint: Fingerprint) -> Result<Arc<ClientConfig>, Error> {
+    let builder = client_builder()?;
     let verifier = OneCertificate {
         fingerprint,
-        provider: provider(),
+        provider: Arc::clone(builder.crypto_provider()),
     };
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
+    let config = builder
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     Ok(Arc::new(config))
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 #[derive(Debug)]

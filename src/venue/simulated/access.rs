@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use aws_lc_rs::hmac as checking;
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -69,11 +70,8 @@ impl Signer {
     /// Signs nonce, path and body with a line feed between them, in hexadecimal.
     pub(super) fn sign(&self, lines: &[u8]) -> [u8; SIGN_DIGITS] {
         let tag = self.0.clone().chain_update(lines).finalize().into_bytes();
-        let digit = |nibble: u8| nibble + if nibble > 9 { b'a' - 10 } else { b'0' };
         let mut digits = [0; SIGN_DIGITS];
-        for (two, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(tag) {
-            *two = [digit(byte >> 4), digit(byte & 15)];
-        }
+        HEXLOWER.encode_mut(&tag, &mut digits);
         digits
     }
 }

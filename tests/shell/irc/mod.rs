@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
 use expressnet::discovery::irc::line::Line;
 use expressnet::discovery::irc::name::nick_of;
 use expressnet::discovery::irc::pace::Urgency;
@@ -131,7 +132,7 @@ fn nodes_find_each_other_on_servers_that_others_wrote() {
             let mut tasks = JoinSet::new();
             let mut one = Member::join(&mut tasks, 1, network(server.plain, Trust::Plain));
             one.wait(|news| *news == News::Joined).await;
-            let fingerprint = hex(digest(&SHA256, &server.certificate).as_ref());
+            let fingerprint = HEXLOWER.encode(digest(&SHA256, &server.certificate).as_ref());
             let pinned = Trust::Pinned(fingerprint.parse().unwrap());
             let mut other = Member::join(&mut tasks, 2, network(server.tls, pinned));
             other.wait(|news| *news == News::Joined).await;
@@ -246,8 +247,4 @@ fn a_hostile_server_harms_nobody_else() {
         }
         assert!(matches!(good.view().await.phase, Phase::On { .. }));
     });
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

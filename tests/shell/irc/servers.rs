@@ -6,10 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use data_encoding::BASE64;
 use rcgen::{CertificateParams, KeyPair};
 
-use crate::shell::world::{Folder, PATIENCE};
+use crate::shell::world::{Folder, PATIENCE, pem};
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,19 +99,6 @@ fn write_certificate(folder: &Folder) -> Vec<u8> {
     )
     .unwrap();
     certificate.der().to_vec()
-}
-
-fn pem(what: &str, der: &[u8]) -> String {
-    let lines: Vec<String> = BASE64
-        .encode(der)
-        .as_bytes()
-        .chunks(64)
-        .map(|line| String::from_utf8_lossy(line).into_owned())
-        .collect();
-    format!(
-        "-----BEGIN {what}-----\n{}\n-----END {what}-----\n",
-        lines.join("\n")
-    )
 }
 
 fn ngircd(folder: &Folder, plain: SocketAddr, tls: SocketAddr) -> Command {
