@@ -5,6 +5,7 @@
 
 pub mod about;
 pub mod balance;
+pub mod channel;
 pub mod config;
 pub mod demo;
 pub mod exit;
@@ -70,6 +71,8 @@ pub enum Verb {
     Status(status::Args),
     /// Spreads net of every cost, and why nothing is fired.
     Watch(watch::Args),
+    /// Who is on the open network, who is linked, and why others are not.
+    Channel(channel::Args),
     /// What lies where.
     Balance(balance::Args),
     /// Orders of open plans.
@@ -117,6 +120,7 @@ pub fn run(cli: &Cli) -> Result<Exit, CliError> {
         Verb::Run(args) => run::run(&home, args),
         Verb::Status(args) => status::run(&home, args),
         Verb::Watch(args) => watch::run(&home, args),
+        Verb::Channel(args) => channel::run(&home, args),
         Verb::Balance(args) => balance::run(&home, args),
         Verb::Legs(args) => legs::run(&home, args),
         Verb::Limits(args) => limits::run(&home, args),

@@ -7,7 +7,8 @@ use toml::de::DeTable;
 
 use crate::config::fault::{ConfigFaults, Fault};
 use crate::config::raw::{Reader, Resolved, document};
-use crate::config::{legs, limits, node, offers, venues};
+use crate::config::{legs, limits, node, offers, open, venues};
+use crate::discovery::network;
 use crate::latency::train::Location;
 use crate::model::currency::Currency;
 use crate::model::instrument::{Pair, VenueId};
@@ -37,6 +38,8 @@ pub struct Config {
     pub risk: risk::Settings,
     pub execution: execution::Settings,
     pub offer: offer::Settings,
+    /// The open network; without networks there is none.
+    pub open: network::Settings,
     /// The node answers probes and nothing else. No file says so: `latency serve` does.
     pub responds_only: bool,
 }
@@ -80,6 +83,7 @@ impl Config {
         self.execution.transfers.clear();
         self.offer.rules.clear();
         self.offer.rails.clear();
+        self.open.networks.clear();
         self.responds_only = true;
         self
     }
@@ -108,12 +112,13 @@ impl Loaded {
 /// Reads every section, whatever is wrong with the ones before.
 fn read<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>, known: &Known<'_>) -> Option<Config> {
     let root = reader.open("", table);
-    let node = node::read(reader, &root, known.cores);
+    let (mode, node) = node::read(reader, &root, known.cores);
     let venues = venues::read(reader, &root, known);
     let arbitrage = legs::read_arbitrage(reader, &root, &venues);
     let risk = limits::read(reader, &root, &venues);
     let execution = legs::read_execution(reader, &root, &venues);
     let offer = offers::read(reader, &root, &venues);
+    let open = open::read(reader, &root, mode);
     let node = node?;
     Some(Config {
         name: node.name,
@@ -129,6 +134,7 @@ fn read<'t>(reader: &mut Reader<'t>, table: &'t DeTable<'t>, known: &Known<'_>) 
         risk,
         execution: execution?,
         offer: offer?,
+        open: open?,
         responds_only: false,
     })
 }

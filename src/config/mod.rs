@@ -14,6 +14,7 @@ mod legs;
 mod limits;
 mod node;
 mod offers;
+mod open;
 pub mod raw;
 mod scalar;
 mod venues;
@@ -61,6 +62,8 @@ pub const KEYS: &[SectionKeys] = &[
     section("store", STORE),
     section("trading", TRADING),
     section("venue", VENUE),
+    section("channel", CHANNEL),
+    section("irc", IRC),
     section("arbitrage", ARBITRAGE),
     section("arbitrage.friction", FRICTION),
     section("risk", RISK),
@@ -80,6 +83,8 @@ const TOP: &[Key] = &[
     absent("store", "every default"),
     absent("trading", "paper"),
     absent("venue", "a node without venue"),
+    absent("channel", "every default"),
+    absent("irc", "no open network"),
     absent("arbitrage", "every default"),
     absent("risk", "every default"),
     absent("execution", "every default"),
@@ -121,6 +126,24 @@ const VENUE: &[Key] = &[
     absent("quantity_min", "the dialect's minimum"),
     absent("fee_in", "the dialect's rule"),
     default("paper", "{}"),
+];
+
+const CHANNEL: &[Key] = &[
+    default("name", "\"#expressnet\""),
+    default("realname", "\"\""),
+    default("trust_min", "1"),
+    absent("address", "the address that the network is dialled from"),
+    default("reachable", "\"auto\""),
+    absent("ports", "any free port"),
+    default("local_addresses", "false"),
+];
+
+const IRC: &[Key] = &[
+    refused("name", "\"one\""),
+    refused("server", "\"irc.example.org:6697\""),
+    default("tls", "\"public\""),
+    absent("bind", "the machine's own choice"),
+    absent("login_file", "no password"),
 ];
 
 const ARBITRAGE: &[Key] = &[

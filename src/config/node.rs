@@ -9,6 +9,7 @@ use crate::config::checked::{ParkAfter, Trading, Transport};
 use crate::config::fault::Reason;
 use crate::config::raw::{Reader, Section};
 use crate::config::scalar;
+use crate::discovery::network::Mode;
 use crate::latency::train::Location;
 use crate::membership;
 use crate::membership::card::ADDRESSES_MAX;
@@ -27,37 +28,49 @@ pub(super) struct NodePart {
     pub(super) membership: membership::Settings,
 }
 
+/// Reads all three; the mode apart, as it says what other sections must have.
 pub(super) fn read<'t>(
     reader: &mut Reader<'t>,
     root: &Section<'t>,
     cores: u16,
-) -> Option<NodePart> {
+) -> (Option<Mode>, Option<NodePart>) {
     let section = reader.section(root, "node");
-    let name = reader.value(&section, "name", label);
-    let mode = reader.value(&section, "mode", mode);
-    let listen = reader.value(&section, "listen", scalar::address);
-    let advertise = reader.list(&section, "advertise", ADDRESSES_MAX, scalar::address);
-    let location = reader.value(&section, "location", location);
-    let places = reader.value(&section, "places", places);
-    let dedicated = reader.value(&section, "dedicated", scalar::boolean);
-    let is_colo = reader.value(&section, "transport", |value| {
+    let mode = reader.value(&section, "mode", |value| {
+        let modes = [Mode::Dark, Mode::Open, Mode::Mixed];
+        scalar::word(value, &modes.map(|mode| (mode.name(), mode)))
+    });
+    (mode, part(reader, root, &section, cores))
+}
+
+fn part<'t>(
+    reader: &mut Reader<'t>,
+    root: &Section<'t>,
+    section: &Section<'t>,
+    cores: u16,
+) -> Option<NodePart> {
+    let name = reader.value(section, "name", label);
+    let listen = reader.value(section, "listen", scalar::address);
+    let advertise = reader.list(section, "advertise", ADDRESSES_MAX, scalar::address);
+    let location = reader.value(section, "location", location);
+    let places = reader.value(section, "places", places);
+    let dedicated = reader.value(section, "dedicated", scalar::boolean);
+    let is_colo = reader.value(section, "transport", |value| {
         scalar::word(value, &[("shared", false), ("colo", true)])
     });
-    let park_after = reader.value(&section, "park_after", park_after);
-    let redial_min = reader.value(&section, "redial_min", redial);
-    let redial_max = reader.value(&section, "redial_max", redial);
+    let park_after = reader.value(section, "park_after", park_after);
+    let redial_min = reader.value(section, "redial_min", redial);
+    let redial_max = reader.value(section, "redial_max", redial);
     if redial_min > redial_max && redial_max.is_some() {
         let why = "redial_min is longer than redial_max".to_owned();
         let remedy = "let the waits grow from redial_min to redial_max";
-        reader.refuse_key(&section, "redial_min", Reason::Conflict { why, remedy });
+        reader.refuse_key(section, "redial_min", Reason::Conflict { why, remedy });
     }
     let store = store(reader, root);
     let trading = trading(reader, root);
-    mode?;
     let places = match places? {
         Places::Auto => {
             let places = membership::places(cores, dedicated?);
-            reader.settle(&section, "places", format!("\"auto\" ({places})"));
+            reader.settle(section, "places", format!("\"auto\" ({places})"));
             places
         }
         Places::Exactly(places) => places,
@@ -164,21 +177,6 @@ fn park_after(value: &DeValue<'_>) -> Result<ParkAfter, Reason> {
 
 fn redial(value: &DeValue<'_>) -> Result<Span, Reason> {
     scalar::span(value, Span::secs(3_600))
-}
-
-fn mode(value: &DeValue<'_>) -> Result<(), Reason> {
-    match scalar::text(value)? {
-        "dark" => Ok(()),
-        found @ ("open" | "mixed") => Err(Reason::Conflict {
-            why: format!("mode `{found}` is not built into this version"),
-            remedy: "write \"dark\": only listed nodes exist for this one",
-        }),
-        found => Err(Reason::Unknown {
-            what: "mode",
-            found: found.to_owned(),
-            known: vec!["dark".to_owned()],
-        }),
-    }
 }
 
 /// Reads where the node stands: degrees north and east, with at most six decimals.

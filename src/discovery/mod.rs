@@ -8,3 +8,6 @@
 
 pub mod dcc;
 pub mod irc;
+pub mod network;
+pub mod shown;
+pub mod station;

@@ -70,7 +70,7 @@ pub enum CardFault {
     Address,
     #[error("an address stands twice")]
     AddressTwice,
-    #[error("a card has 1 to 4 addresses")]
+    #[error("a card has at most 4 addresses")]
     Addresses,
     #[error("this is no base64url character")]
     Alphabet,
@@ -295,7 +295,7 @@ fn read_name(reader: &mut Reader<'_>) -> Result<String, CardError> {
 
 fn read_addresses(reader: &mut Reader<'_>) -> Result<Vec<SocketAddr>, CardError> {
     let count = usize::from(reader.byte()?);
-    if !(1..=ADDRESSES_MAX).contains(&count) {
+    if count > ADDRESSES_MAX {
         return Err(reader.behind(1, CardFault::Addresses));
     }
     let mut addresses = Vec::with_capacity(count);
@@ -471,7 +471,6 @@ mod tests {
             &["192.0.2.1:1"],
             CardFault::Name,
         );
-        refused("a", &[], CardFault::Addresses);
         refused("a", &["192.0.2.1:1"; 5], CardFault::Addresses);
         refused("a", &["192.0.2.1:1"; 2], CardFault::AddressTwice);
         refused("a", &["192.0.2.1:0"], CardFault::Address);

@@ -21,6 +21,12 @@
 //!   one; the back-off of the higher one stays at its shortest meanwhile.
 //! - A connection from oneself, or from someone not added, is closed.
 //!
+//! # Two ways
+//! A pair may be linked over QUIC or over DCC. QUIC wins over DCC, whoever dialled: what is said
+//! moves there, as nothing is lost between two connections of one link. While only DCC is up and
+//! the card names an address for QUIC, that is dialled now and then. Whose card names none is never
+//! dialled from here.
+//!
 //! # Places
 //! Nobody is dialled beyond `places` links; peers without one wait for a free place in order of
 //! their turn. A connection that a peer opened is kept beyond that, as the peer had a place for
@@ -28,7 +34,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::membership::{Direction, Settings};
+use crate::membership::{Direction, Reach, Settings};
 use crate::model::ids::{LinkNo, NodeId};
 use crate::model::random::Random;
 use crate::model::time::{Deadline, Span, Time};
@@ -39,6 +45,9 @@ pub const PEERS_MAX: usize = 256;
 pub const DIAL_PATIENCE: Span = Span::secs(30);
 /// A link that lasted this long was a success: the back-off begins anew.
 pub const SETTLED: Span = Span::secs(5);
+/// How soon after a link over DCC came up QUIC is dialled, and the longest until it is again.
+pub const MOVE_FIRST: Span = Span::secs(2);
+pub const MOVE_MAX: Span = Span::secs(3_600);
 /// A peer moves ahead of its neighbour when it is nearer by more than this part of a million.
 pub const HYSTERESIS_PPM: u64 = 200_000;
 
@@ -53,6 +62,22 @@ pub enum LinkOutput {
     Ready { peer: NodeId, link: LinkNo },
     /// The connection that was ready is not any more.
     Lost { peer: NodeId, link: LinkNo },
+}
+
+/// What is known of a peer before any link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its card says where it is dialled.
+    pub is_dialable: bool,
+    /// A stranger: it takes no listed peer's place.
+    pub is_guest: bool,
+}
+
+impl Known {
+    pub const LISTED: Self = Self {
+        is_dialable: true,
+        is_guest: false,
+    };
 }
 
 /// The state machine of all links of one node.
@@ -75,6 +100,7 @@ struct Entry {
     /// Dials and links in a row that came to nothing.
     failures: u32,
     rtt: Option<Span>,
+    known: Known,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +114,11 @@ enum State {
 struct Live {
     link: LinkNo,
     dialler: NodeId,
+    reach: Reach,
     since: Time,
+    /// When QUIC is dialled, and the wait before that.
+    move_at: Time,
+    move_wait: Span,
     /// A dial that is still on its way, and until when it is waited for.
     in_flight: Option<Time>,
 }
@@ -109,7 +139,7 @@ impl Links {
 
     /// Adds a peer to be linked with. The lower id dials at once, the higher one gives it
     /// `redial_min`. Returns false for oneself, a known peer, or beyond [`PEERS_MAX`].
-    pub fn add(&mut self, peer: NodeId, now: Time) -> bool {
+    pub fn add(&mut self, peer: NodeId, known: Known, now: Time) -> bool {
         if peer == self.own || self.peers.contains_key(&peer) || self.peers.len() >= PEERS_MAX {
             return false;
         }
@@ -120,10 +150,14 @@ impl Links {
         };
         let entry = Entry {
             state: State::Idle {
-                dial_at: now + head_start,
+                dial_at: match known.is_dialable {
+                    true => now + head_start,
+                    false => Time::MAX,
+                },
             },
             failures: 0,
             rtt: None,
+            known,
         };
         self.peers.insert(peer, entry);
         self.plan();
@@ -144,7 +178,13 @@ impl Links {
     }
 
     /// Takes a connection that passed mutual authentication as `peer`.
-    pub fn handle_up(&mut self, peer: NodeId, link: LinkNo, direction: Direction, now: Time) {
+    pub fn handle_up(
+        &mut self,
+        peer: NodeId,
+        link: LinkNo,
+        (direction, reach): (Direction, Reach),
+        now: Time,
+    ) {
         let dialler = match direction {
             Direction::Dialled => self.own,
             Direction::Accepted => peer,
@@ -158,9 +198,15 @@ impl Links {
             State::Dialling { until } => (None, Some(until)),
             State::Idle { .. } => (None, None),
         };
-        let in_flight = in_flight.filter(|_| direction == Direction::Accepted);
+        let is_answer = direction == Direction::Dialled && reach == Reach::Quic;
+        let in_flight = in_flight.filter(|_| !is_answer);
         if let Some(older) = older
-            && !survives(dialler, older.dialler, peer, self.own)
+            && !survives(
+                (dialler, reach),
+                (older.dialler, older.reach),
+                peer,
+                self.own,
+            )
         {
             entry.state = State::Linked {
                 live: Live { in_flight, ..older },
@@ -168,10 +214,14 @@ impl Links {
             self.outputs.push_back(LinkOutput::Close { link });
             return;
         }
+        let moves = reach == Reach::Dcc && entry.known.is_dialable;
         let live = Live {
             link,
             dialler,
+            reach,
             since: now,
+            move_at: if moves { now + MOVE_FIRST } else { Time::MAX },
+            move_wait: MOVE_FIRST,
             in_flight,
         };
         entry.state = State::Linked { live };
@@ -268,6 +318,7 @@ impl Links {
         for peer in silent {
             self.back_off(peer, now);
         }
+        self.dial_to_move(now);
         let mut due: Vec<(Time, NodeId)> = self
             .peers
             .iter()
@@ -288,6 +339,20 @@ impl Links {
         self.plan();
     }
 
+    /// Dials over QUIC whoever is linked over DCC only, with growing waits.
+    fn dial_to_move(&mut self, now: Time) {
+        for (&peer, entry) in &mut self.peers {
+            if let State::Linked { live } = &mut entry.state
+                && live.move_at <= now
+            {
+                live.in_flight = Some(now + DIAL_PATIENCE);
+                live.move_wait = live.move_wait.times(4).min(MOVE_MAX);
+                live.move_at = now + live.move_wait;
+                self.outputs.push_back(LinkOutput::Dial { peer });
+            }
+        }
+    }
+
     pub fn peer_of(&self, link: LinkNo) -> Option<NodeId> {
         self.links.get(&link).copied()
     }
@@ -295,6 +360,14 @@ impl Links {
     pub fn link_of(&self, peer: NodeId) -> Option<LinkNo> {
         match self.peers.get(&peer)?.state {
             State::Linked { live } => Some(live.link),
+            State::Idle { .. } | State::Dialling { .. } => None,
+        }
+    }
+
+    /// Returns how a peer is linked.
+    pub fn reach_of(&self, peer: NodeId) -> Option<Reach> {
+        match self.peers.get(&peer)?.state {
+            State::Linked { live } => Some(live.reach),
             State::Idle { .. } | State::Dialling { .. } => None,
         }
     }
@@ -320,9 +393,11 @@ impl Links {
         let wait = self
             .random
             .between(doubled.0 / 2 + grace, doubled.0 + grace);
-        entry.state = State::Idle {
-            dial_at: now + Span(wait),
+        let dial_at = match entry.known.is_dialable {
+            true => now + Span(wait),
+            false => Time::MAX,
         };
+        entry.state = State::Idle { dial_at };
     }
 
     fn drop_link(&mut self, peer: NodeId, link: LinkNo) {
@@ -332,11 +407,22 @@ impl Links {
     }
 
     fn free_places(&self) -> usize {
-        let taken = self.peers_where(|state| match state {
+        let takes = |entry: &&Entry| match entry.state {
             State::Idle { .. } => false,
-            State::Dialling { .. } | State::Linked { .. } => true,
-        });
-        usize::from(self.settings.places).saturating_sub(taken.len())
+            State::Dialling { .. } | State::Linked { .. } => !entry.known.is_guest,
+        };
+        let taken = self.peers.values().filter(takes).count();
+        usize::from(self.settings.places).saturating_sub(taken)
+    }
+
+    /// Returns how many places the listed peers that are linked leave to strangers.
+    pub fn places_left(&self) -> usize {
+        let takes = |entry: &&Entry| match entry.state {
+            State::Idle { .. } | State::Dialling { .. } => false,
+            State::Linked { .. } => !entry.known.is_guest,
+        };
+        let taken = self.peers.values().filter(takes).count();
+        usize::from(self.settings.places).saturating_sub(taken)
     }
 
     fn peers_where(&self, wanted: impl Fn(State) -> bool) -> Vec<NodeId> {
@@ -358,23 +444,37 @@ impl Links {
             .peers
             .values()
             .filter_map(|entry| match entry.state {
-                State::Idle { dial_at } => free.then_some(Deadline {
-                    at: dial_at,
-                    why: "dial",
-                }),
+                State::Idle { dial_at } => {
+                    let at = dial_at;
+                    (free && at < Time::MAX).then_some(Deadline { at, why: "dial" })
+                }
                 State::Dialling { until } => Some(Deadline {
                     at: until,
                     why: "dial unanswered",
                 }),
-                State::Linked { .. } => None,
+                State::Linked { live } => {
+                    let at = live.move_at;
+                    (at < Time::MAX).then_some(Deadline { at, why: "move" })
+                }
             })
             .fold(None, |first, next| Deadline::earlier(first, Some(next)));
     }
 }
 
 /// Tells whether a new connection replaces the one that is up.
-fn survives(newer: NodeId, older: NodeId, peer: NodeId, own: NodeId) -> bool {
-    newer == older || newer == own.min(peer)
+fn survives(
+    (newer, newer_reach): (NodeId, Reach),
+    (older, older_reach): (NodeId, Reach),
+    peer: NodeId,
+    own: NodeId,
+) -> bool {
+    match (newer_reach, older_reach) {
+        (Reach::Quic, Reach::Dcc) => true,
+        (Reach::Dcc, Reach::Quic) => false,
+        (Reach::Quic, Reach::Quic) | (Reach::Dcc, Reach::Dcc) => {
+            newer == older || newer == own.min(peer)
+        }
+    }
 }
 
 /// Tells whether `one` is nearer than `other` beyond doubt; any sample is nearer than none.
@@ -405,7 +505,7 @@ mod tests {
         };
         let mut links = Links::new(node(own), settings, u64::from(own));
         for &peer in peers {
-            assert!(links.add(node(peer), Time::ZERO));
+            assert!(links.add(node(peer), Known::LISTED, Time::ZERO));
         }
         links
     }
@@ -436,8 +536,8 @@ mod tests {
                 Direction::Accepted => Direction::Dialled,
             };
             let mut machine = links(own, 4, &[peer]);
-            machine.handle_up(node(peer), LinkNo(1), winner, Time::ZERO);
-            machine.handle_up(node(peer), LinkNo(2), loser, Time::ZERO);
+            machine.handle_up(node(peer), LinkNo(1), (winner, Reach::Quic), Time::ZERO);
+            machine.handle_up(node(peer), LinkNo(2), (loser, Reach::Quic), Time::ZERO);
             assert_eq!(
                 drain(&mut machine),
                 [
@@ -449,8 +549,8 @@ mod tests {
                 ]
             );
             let mut machine = links(own, 4, &[peer]);
-            machine.handle_up(node(peer), LinkNo(2), loser, Time::ZERO);
-            machine.handle_up(node(peer), LinkNo(1), winner, Time::ZERO);
+            machine.handle_up(node(peer), LinkNo(2), (loser, Reach::Quic), Time::ZERO);
+            machine.handle_up(node(peer), LinkNo(1), (winner, Reach::Quic), Time::ZERO);
             assert_eq!(
                 drain(&mut machine),
                 [
@@ -479,8 +579,8 @@ mod tests {
     fn a_newer_connection_of_the_same_dialler_replaces_the_older() {
         for direction in [Direction::Dialled, Direction::Accepted] {
             let mut machine = links(1, 4, &[2]);
-            machine.handle_up(node(2), LinkNo(1), direction, Time::ZERO);
-            machine.handle_up(node(2), LinkNo(2), direction, Time::ZERO);
+            machine.handle_up(node(2), LinkNo(1), (direction, Reach::Quic), Time::ZERO);
+            machine.handle_up(node(2), LinkNo(2), (direction, Reach::Quic), Time::ZERO);
             assert_eq!(machine.link_of(node(2)), Some(LinkNo(2)));
             assert!(drain(&mut machine).contains(&LinkOutput::Close { link: LinkNo(1) }));
         }
@@ -489,12 +589,22 @@ mod tests {
     #[test]
     fn oneself_and_strangers_are_closed() {
         let mut machine = links(1, 4, &[2]);
-        assert!(!machine.add(node(1), Time::ZERO));
+        assert!(!machine.add(node(1), Known::LISTED, Time::ZERO));
         for peer in [1, 3] {
-            machine.handle_up(node(peer), LinkNo(9), Direction::Accepted, Time::ZERO);
+            machine.handle_up(
+                node(peer),
+                LinkNo(9),
+                (Direction::Accepted, Reach::Quic),
+                Time::ZERO,
+            );
             assert_eq!(drain(&mut machine), [LinkOutput::Close { link: LinkNo(9) }]);
         }
-        machine.handle_up(node(2), LinkNo(1), Direction::Accepted, Time::ZERO);
+        machine.handle_up(
+            node(2),
+            LinkNo(1),
+            (Direction::Accepted, Reach::Quic),
+            Time::ZERO,
+        );
         machine.remove(node(2));
         assert_eq!(
             drain(&mut machine).last(),
@@ -522,7 +632,7 @@ mod tests {
             (Span::secs(1)..=Span::secs(2)).contains(&waits[11]),
             "{waits:?}"
         );
-        machine.handle_up(node(2), LinkNo(1), Direction::Accepted, now);
+        machine.handle_up(node(2), LinkNo(1), (Direction::Accepted, Reach::Quic), now);
         now = now + SETTLED;
         machine.handle_down(LinkNo(1), now);
         assert!(machine.deadline().unwrap().at.since(now) <= Span::millis(100));
@@ -560,7 +670,7 @@ mod tests {
             machine.handle_up(
                 node(peer),
                 LinkNo(u64::from(peer)),
-                Direction::Accepted,
+                (Direction::Accepted, Reach::Quic),
                 Time::ZERO,
             );
         }

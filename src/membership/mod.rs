@@ -1,6 +1,7 @@
 //! Who is known: identities, owners, cards, pins, and the list of nodes by round-trip time.
 
 pub mod card;
+pub mod guests;
 pub mod knock;
 pub mod links;
 mod tag;
@@ -22,6 +23,14 @@ pub struct Settings {
 pub enum Direction {
     Dialled,
     Accepted,
+}
+
+/// How a link is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    Quic,
+    /// TCP with TLS, as DCC brings it about.
+    Dcc,
 }
 
 /// A listed node, as its card and the owner's trust describe it.

@@ -50,6 +50,7 @@ pub enum Request {
         id: String,
     },
     PeerList {},
+    Channel {},
     PeerAdded {
         peer: PeerCard,
     },
@@ -168,6 +169,7 @@ impl Request {
             Self::OfferWithdraw { id } => Command::OfferWithdraw(offer_id(&id)?),
             Self::OfferApprove { id } => Command::OfferApprove(offer_id(&id)?),
             Self::PeerList {} => Command::PeerList,
+            Self::Channel {} => Command::Channel(None),
             Self::PeerAdded { peer } => Command::PeerAdded { peer: peer.peer()? },
             Self::PeerRemoved { id } => {
                 Command::PeerRemoved(NodeId::parse(&id).ok_or(CommandError::NodeId)?)

@@ -299,7 +299,7 @@ impl Node {
         }
         for (id, peer) in &self.peers {
             let leads = peer.markets.iter().any(|(other, _)| is_elsewhere(other));
-            if leads && peer.link.is_ready() && peer.peer.owner == self.me.owner {
+            if leads && peer.link.is_ready() && self.is_fleet(*id) {
                 drawers.push(*id);
             }
         }

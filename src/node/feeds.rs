@@ -12,7 +12,7 @@ use crate::model::trade::OrderReport;
 use crate::node::books::{BookState, Books};
 use crate::node::clients::{OrderTimes, Turn};
 use crate::node::output::{Outbox, Output, Severity};
-use crate::node::{Node, VenueState, notice};
+use crate::node::{Node, PeerState, VenueState, notice};
 use crate::venue::http::{USER_AGENT, write_request};
 use crate::venue::{Ask, Asked, DecodeError, Heard, OrderClient, Ticket, Told, registry};
 use crate::wire::message::QuoteHead;
@@ -223,7 +223,8 @@ impl Node {
 
     /// Sends the node's view of a market to every peer, as a datagram: the latest wins.
     pub(super) fn quote(&mut self, market: Market, now: Time, out: &mut Outbox) {
-        if !self.peers.values().any(|peer| peer.link.is_ready()) {
+        let hears = |peer: &PeerState| peer.link.is_ready() && peer.is_listed;
+        if !self.peers.values().any(hears) {
             return;
         }
         let freshness = self.freshness;
@@ -252,7 +253,8 @@ impl Node {
         let Some(bytes) = written.flatten() else {
             return;
         };
-        for peer in self.peers.values().filter(|peer| peer.link.is_ready()) {
+        let hears = |peer: &&PeerState| peer.link.is_ready() && peer.is_listed;
+        for peer in self.peers.values().filter(hears) {
             if let Some(link) = peer.link_no {
                 out.push(Output::LinkDatagram { link, bytes });
             }

@@ -1,7 +1,10 @@
 //! Everything that can happen to a node.
 
+use std::net::IpAddr;
+
+use crate::discovery::shown::Shown;
 use crate::latency::train::{PathCount, Shape, Spread};
-use crate::membership::Direction;
+use crate::membership::{Direction, Peer};
 use crate::model::currency::{Currency, Methods};
 use crate::model::ids::{CommandNo, CommitNo, LinkNo, NodeId, OfferId, RequestNo};
 use crate::model::instrument::{Location, VenueId};
@@ -34,6 +37,14 @@ pub enum Input<'a> {
     /// A connection passed mutual authentication as this peer.
     LinkUp {
         peer: NodeId,
+        link: LinkNo,
+        direction: Direction,
+    },
+    /// DCC brought about a link with whom this card names; the key is the connection's.
+    Met {
+        peer: Peer,
+        /// Where the other end is.
+        address: IpAddr,
         link: LinkNo,
         direction: Direction,
     },
@@ -133,8 +144,10 @@ pub enum Command {
     /// Answer by hand an ask that is above the approval size.
     OfferApprove(OfferId),
     PeerList,
+    /// Who is on the channel; the shell adds what the networks show.
+    Channel(Option<Box<Shown>>),
     PeerAdded {
-        peer: crate::membership::Peer,
+        peer: Peer,
     },
     PeerRemoved(NodeId),
     /// Measure the link to a peer, by its name or the beginning of its id.
@@ -168,6 +181,7 @@ impl Input<'_> {
             Self::FeedFrame { .. } => "feed_frame",
             Self::VenueReply { .. } => "venue_reply",
             Self::LinkUp { .. } => "link_up",
+            Self::Met { .. } => "met",
             Self::LinkDown { .. } => "link_down",
             Self::DialFailed { .. } => "dial_failed",
             Self::LinkStream { .. } => "link_stream",

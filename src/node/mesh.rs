@@ -1,8 +1,8 @@
 //! Links and messages: what peers say goes to the stage it is for.
 
 use crate::latency::clock::{Exchange, PeerClock};
-use crate::membership::Direction;
 use crate::membership::links::LinkOutput;
+use crate::membership::{Direction, Reach};
 use crate::model::ids::{LinkNo, NodeId};
 use crate::model::instrument::Market;
 use crate::model::market::{BookUpdate, Level, Rules, UpdateKind};
@@ -72,7 +72,8 @@ impl Node {
         out: &mut Outbox,
     ) {
         if self.is_born() {
-            self.links.handle_up(peer, link, direction, now);
+            let way = (direction, Reach::Quic);
+            self.links.handle_up(peer, link, way, now);
         } else {
             out.push(Output::CloseLink { link });
         }
@@ -86,8 +87,17 @@ impl Node {
             match output {
                 LinkOutput::Dial { peer } => out.push(Output::Dial { peer }),
                 LinkOutput::Close { link } => out.push(Output::CloseLink { link }),
-                LinkOutput::Ready { peer, link } => self.handle_connected(peer, link, out),
-                LinkOutput::Lost { peer, link } => self.handle_link_lost(peer, link, now),
+                LinkOutput::Ready { peer, link } => {
+                    self.handle_connected(peer, link, out);
+                    self.note_linked(peer, now, out);
+                }
+                LinkOutput::Lost { peer, link } => {
+                    self.handle_link_lost(peer, link, now);
+                    // A link that only moved is not lost.
+                    if self.links.link_of(peer).is_none() {
+                        self.note_lost(peer, now, out);
+                    }
+                }
             }
         }
         moved
@@ -161,6 +171,7 @@ impl Node {
     }
 
     fn handle_ready(&mut self, id: NodeId, restarted: bool, now: Time, out: &mut Outbox) {
+        let is_listed = self.is_listed(id);
         let own: Vec<(Market, Rules)> = self
             .books
             .iter()
@@ -175,7 +186,7 @@ impl Node {
             self.rights.drop_where(|right| right.granter == id);
             let drawn = self.granted.close_where(|envelope| envelope.drawer == id);
             drop(drawn);
-            for (market, rules) in &own {
+            for (market, rules) in own.iter().filter(|_| is_listed) {
                 let message = Message::Market {
                     market: *market,
                     rules: *rules,
@@ -297,14 +308,16 @@ impl Node {
         peer.last_rtt = Some(rtt);
         peer.clock.hear(&exchange);
         self.links.handle_rtt(from, rtt, now);
+        self.guests.handle_rtt(from, rtt);
     }
 
     fn handle_message(&mut self, from: NodeId, message: Message, now: Time, out: &mut Outbox) {
-        let is_own = self
-            .peers
-            .get(&from)
-            .is_some_and(|peer| peer.peer.owner == self.me.owner);
         let name = message.ordinal().1;
+        if !self.is_listed(from) && !Self::is_open_message(&message) {
+            *self.totals.messages.entry("not_allowed").or_default() += 1;
+            return;
+        }
+        let is_own = self.is_fleet(from);
         self.act_on_message(from, message, is_own, now, out);
         // Counted behind, as it may have been a leg.
         *self.totals.messages.entry(name).or_default() += 1;
@@ -399,7 +412,7 @@ impl Node {
         peer.markets.push((market, rules));
         self.needs_renewal = true;
         let is_own = |peer: NodeId| {
-            let peer = self.peers.get(&peer);
+            let peer = self.peers.get(&peer).filter(|peer| peer.is_listed);
             peer.is_some_and(|peer| peer.peer.owner == self.me.owner)
         };
         let takes_over = |holder: NodeId| is_own(from) && !is_own(holder);
@@ -541,6 +554,7 @@ impl Node {
             self.handle_link_lost(id, link, now);
         }
         self.links.remove(id);
+        self.guests.handle_lost(id);
         self.peers.remove(&id);
         self.trains.responder.forget(id);
         self.books.retain(|state| state.holder != Some(id));

@@ -35,12 +35,14 @@ mod offers;
 pub mod output;
 mod owner;
 pub mod report;
+mod strangers;
 mod surveys;
 mod trains;
 mod views;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 
 use crate::book::Freshness;
 use crate::config::checked::{Config, Trading};
@@ -51,8 +53,9 @@ use crate::execution::plan::Plans;
 use crate::journal::owed::{Accounted, Owed};
 use crate::journal::record::Record;
 use crate::latency::clock::PeerClock;
-use crate::membership::Peer;
-use crate::membership::links::Links;
+use crate::membership::guests::Guests;
+use crate::membership::links::{Known, Links};
+use crate::membership::{Peer, Reach};
 use crate::model::currency::Currency;
 use crate::model::ids::{
     CommitNo, EnvelopeId, LinkNo, MatchId, NodeId, OfferId, OrderId, OwnerId, PlanId, RequestNo,
@@ -100,6 +103,7 @@ pub struct Node {
     freshness: Freshness,
 
     links: Links,
+    guests: Guests,
     peers: BTreeMap<NodeId, PeerState>,
     link_peers: BTreeMap<LinkNo, NodeId>,
 
@@ -141,10 +145,18 @@ pub struct Node {
     faults: Faults,
 }
 
-/// A listed peer and the link to it.
+/// A peer and the link to it.
 #[derive(Debug)]
 struct PeerState {
     peer: Peer,
+    /// The owner listed it; else it is a stranger that DCC brought.
+    is_listed: bool,
+    /// How it is linked, or was last.
+    reach: Reach,
+    /// Where the other end of a link by DCC is, or was.
+    address: Option<IpAddr>,
+    /// When it was linked, or lost its link.
+    linked_at: Time,
     link: Link,
     /// The connection in use, once there is one.
     link_no: Option<LinkNo>,
@@ -295,8 +307,10 @@ impl Node {
         };
         let incarnation = owed.incarnation + 1;
         let first = Owed::first_number(incarnation);
+        let guests = Guests::new(usize::from(settings.membership.places));
         let mut node = Self {
             links,
+            guests,
             random,
             incarnation,
             booted: now,
@@ -392,6 +406,12 @@ impl Node {
                 link,
                 direction,
             } => self.handle_link_up(peer, link, direction, now, out),
+            Input::Met {
+                peer,
+                address,
+                link,
+                direction,
+            } => self.handle_met(peer, address, (link, direction), now, out),
             Input::LinkDown { link } => self.links.handle_down(link, now),
             Input::DialFailed { peer } => self.links.handle_dial_failed(peer, now),
             Input::LinkStream { link, bytes } => self.handle_link_stream(link, bytes, now, out),
@@ -432,6 +452,7 @@ impl Node {
             self.holds.deadline(),
             self.feeds_deadline(),
             self.mesh_deadline(),
+            self.guests_deadline(),
             self.trains_deadline(),
         ] {
             next = Deadline::earlier(next, other);
@@ -518,12 +539,29 @@ impl Node {
         self.phase == Phase::Running
     }
 
+    /// Tells whether a node is known here, listed or not.
+    pub fn knows(&self, id: NodeId) -> bool {
+        self.peers.contains_key(&id)
+    }
+
     /// Adds a listed peer.
     pub fn add_peer(&mut self, peer: Peer, now: Time) -> bool {
+        self.add(peer, Known::LISTED, now)
+    }
+
+    fn add_stranger(&mut self, peer: Peer, now: Time) -> bool {
+        let known = Known {
+            is_dialable: !peer.addresses.is_empty(),
+            is_guest: true,
+        };
+        self.add(peer, known, now)
+    }
+
+    fn add(&mut self, peer: Peer, known: Known, now: Time) -> bool {
         if self.peers.len() >= PEERS_MAX || peer.id == self.me.id {
             return false;
         }
-        self.links.add(peer.id, now);
+        self.links.add(peer.id, known, now);
         let mut link = Link::new(self.incarnation);
         link.plant(crate::wire::link::Faults {
             forget_at_reconnect: self.faults.lost_acknowledgement,
@@ -532,6 +570,10 @@ impl Node {
             peer.id,
             PeerState {
                 peer,
+                is_listed: !known.is_guest,
+                reach: Reach::Quic,
+                address: None,
+                linked_at: now,
                 link,
                 link_no: None,
                 rtt: Latency::default(),
@@ -582,6 +624,7 @@ impl Node {
     fn settle(&mut self, now: Time, out: &mut Outbox) {
         loop {
             let mut moved = self.drain_links(now, out);
+            moved |= self.tend_guests(now, out);
             moved |= self.drain_orders(now, out);
             moved |= self.drain_plans(now, out);
             moved |= self.drain_deals(now, out);

@@ -24,6 +24,8 @@ impl Node {
             .nearest()
             .filter_map(|(id, rtt)| {
                 let peer = self.peers.get(&id).filter(|peer| peer.link.is_ready())?;
+                let has_place = peer.is_listed || self.guests.is_placed(id);
+                let peer = Some(peer).filter(|_| has_place)?;
                 Some(Asked {
                     peer: id,
                     trust: peer.peer.trust,

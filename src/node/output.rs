@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::discovery::station::Standing;
 use crate::model::currency::Currency;
 use crate::model::ids::{CommandNo, CommitNo, LinkNo, NodeId, RequestNo};
 use crate::model::instrument::{Location, VenueId};
@@ -19,6 +20,10 @@ pub enum Output {
     Dial { peer: NodeId },
     /// Close one connection.
     CloseLink { link: LinkNo },
+    /// A stranger is forgotten: nothing is heard from it any more.
+    Forget { peer: NodeId },
+    /// Tell the open side how this node stands to another one.
+    Standing { peer: NodeId, standing: Standing },
     /// Send on the link's ordered stream.
     LinkStream { link: LinkNo, bytes: Bytes },
     /// Send as a datagram; may be lost.

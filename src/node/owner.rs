@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::config::checked::Trading;
 use crate::membership::Peer;
-use crate::model::currency::Currency;
+use crate::model::currency::{Currency, Methods};
 use crate::model::ids::{CommandNo, NodeId, OfferId};
 use crate::model::instrument::{Instrument, Location};
 use crate::model::number::{Price, Quantity};
@@ -34,6 +34,10 @@ impl Node {
             Command::OfferList => answer(number, &self.offers(), out),
             Command::OfferQuote(line) => answer(number, &self.quote_offer(&line, now), out),
             Command::PeerList => answer(number, &self.peer_list(now), out),
+            Command::Channel(shown) => {
+                let shown = shown.map(|shown| *shown).unwrap_or_default();
+                answer(number, &self.channel_report(shown), out);
+            }
             Command::OfferExplain(id) => match self.explain(id) {
                 Some(explained) => answer(number, &explained, out),
                 None => answer(number, &unknown_offer(id), out),
@@ -55,10 +59,7 @@ impl Node {
                 answer(number, &done, out);
             }
             Command::OfferApprove(id) => {
-                let done = match self.holds.handle_approved(id, now) {
-                    true => Done::ok(format!("approved what waited for offer {id}")),
-                    false => Done::failed(format!("nothing waits for your word on offer {id}")),
-                };
+                let done = self.order_approval(id, now);
                 answer(number, &done, out);
             }
             Command::PeerAdded { peer } => {
@@ -82,10 +83,23 @@ impl Node {
                 answer(number, &done, out);
             }
             Command::Methods(methods) => {
-                self.settings.offer.methods = methods;
-                let note = format!("own offers may be paid by {methods}, until the next start");
-                answer(number, &Done::ok(note), out);
+                let done = self.order_methods(methods);
+                answer(number, &done, out);
             }
+        }
+    }
+
+    fn order_methods(&mut self, methods: Methods) -> Done {
+        self.settings.offer.methods = methods;
+        Done::ok(format!(
+            "own offers may be paid by {methods}, until the next start"
+        ))
+    }
+
+    fn order_approval(&mut self, id: OfferId, now: Time) -> Done {
+        match self.holds.handle_approved(id, now) {
+            true => Done::ok(format!("approved what waited for offer {id}")),
+            false => Done::failed(format!("nothing waits for your word on offer {id}")),
         }
     }
 
@@ -177,7 +191,8 @@ impl Node {
     fn order_peer(&mut self, peer: Peer, now: Time, out: &mut Outbox) -> Done {
         let (id, name) = (peer.id, peer.name.clone());
         if let Some(known) = self.peers.get_mut(&id) {
-            let is_same = known.peer.knock == peer.knock && known.peer.owner == peer.owner;
+            let is_same =
+                known.is_listed && known.peer.knock == peer.knock && known.peer.owner == peer.owner;
             if is_same {
                 known.peer = peer;
                 return Done::ok(format!("{id} {name} has a new card"));

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::discovery::shown::NetworkShown;
+
 /// The version of every answer below.
 pub const SCHEMA: u32 = 1;
 
@@ -133,6 +135,40 @@ pub struct PeerStatus {
     #[serde(default)]
     pub clock_bound_us: Option<u64>,
     pub trust: u8,
+}
+
+/// Answer to `channel`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelReport {
+    pub schema: u32,
+    /// `dark`, `open` or `mixed`.
+    pub mode: String,
+    pub channel: String,
+    pub networks: Vec<NetworkShown>,
+    /// Linked ones first, nearest first.
+    pub nodes: Vec<ChannelNode>,
+    /// What was done and refused, by name.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// One node on the channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelNode {
+    pub id: String,
+    /// As its card says; shown, never trusted.
+    pub name: String,
+    /// `network:nick`.
+    pub nicks: Vec<String>,
+    pub voiced_on: Vec<String>,
+    pub listed: bool,
+    pub linked: bool,
+    /// Which way led to the link.
+    pub by: Option<String>,
+    /// It has a place on the node list.
+    pub placed: bool,
+    pub rtt_us_p50: Option<u64>,
+    pub trust: u8,
+    pub why_not: Option<String>,
 }
 
 /// Answer to `balance`.

@@ -28,6 +28,7 @@ use crate::shell::driver::{Driver, Hands, Jobs};
 use crate::shell::feed::{self, FeedHandle, FeedSettings, Stream};
 use crate::shell::identity::{Identity, IdentityError};
 use crate::shell::mesh::{Mesh, Profile};
+use crate::shell::open::{Open, OpenError};
 use crate::shell::orders::{self, OrdersError, OrdersHandle, OrdersSettings};
 use crate::shell::pacer::Pacer;
 use crate::shell::peers::{PeerList, PeerListError};
@@ -112,6 +113,8 @@ pub enum StartError {
         #[source]
         source: OrdersError,
     },
+    #[error("the open network")]
+    Open(#[from] OpenError),
     #[error(transparent)]
     Control(#[from] ControlError),
 }
@@ -166,6 +169,14 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
         &peers,
         sink,
     )?;
+    let open = match config.open.networks.is_empty() {
+        true => None,
+        false => {
+            let begin = (clock, random.next_u64());
+            Some(Open::start(&home, &config, &identity, &peers, begin)?)
+        }
+    };
+    let (open, told) = open.unzip();
     let (works, jobs) = Jobs::new(identity, home.join(CONFIG_FILE));
     let mut hands = Hands {
         mesh,
@@ -175,6 +186,7 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
         store,
         pacer: Pacer::new(clock, rehearsal.timer_late),
         works,
+        open,
     };
     for venue in &config.venues {
         let sink = Rc::clone(&driver) as Rc<dyn VenueSink>;
@@ -183,7 +195,7 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
         hands.orders.insert(venue.id, orders);
         hands.feeds.insert(venue.id, feed);
     }
-    driver.start(hands, jobs);
+    driver.start(hands, jobs, told);
     Ok(driver)
 }
 

@@ -8,6 +8,7 @@
 //! What fails while a step is drained (an order that could not leave, a store that takes no more)
 //! becomes the next input; that backlog is bounded.
 
+mod open;
 mod trains;
 
 use std::cell::{Cell, RefCell};
@@ -34,6 +35,7 @@ pub(super) use crate::shell::driver::trains::Jobs;
 use crate::shell::driver::trains::Work;
 use crate::shell::feed::FeedHandle;
 use crate::shell::mesh::Mesh;
+use crate::shell::open::{Open, Told};
 use crate::shell::orders::OrdersHandle;
 use crate::shell::pacer::Pacer;
 use crate::shell::store::{Progress, Store};
@@ -76,6 +78,8 @@ pub(super) struct Hands {
     pub(super) store: Store,
     pub(super) pacer: Pacer,
     pub(super) works: mpsc::Sender<Work>,
+    /// The open side, where the owner wants one.
+    pub(super) open: Option<Open>,
 }
 
 /// What follows at once from something that was asked for.
@@ -114,7 +118,12 @@ impl Driver {
     }
 
     /// Gives the driver its hands, does what the new node asks for, and starts timer and store.
-    pub(super) fn start(self: &Rc<Self>, hands: Hands, works: Jobs) {
+    pub(super) fn start(
+        self: &Rc<Self>,
+        hands: Hands,
+        works: Jobs,
+        told: Option<mpsc::Receiver<Told>>,
+    ) {
         let progress = hands.store.progress();
         let waiting = hands.pacer.waiting();
         self.hands.replace(Some(hands));
@@ -127,6 +136,9 @@ impl Driver {
         spawn_local(Rc::clone(self).follow_store(progress));
         spawn_local(Rc::clone(self).follow_pacer(waiting));
         spawn_local(Rc::clone(self).follow_works(works));
+        if let Some(told) = told {
+            spawn_local(Rc::clone(self).follow_open(told));
+        }
     }
 
     /// Lets `look` read the node between two steps.
@@ -156,6 +168,9 @@ impl Driver {
         drop(hands.feeds);
         drop(hands.orders);
         drop(hands.control);
+        if let Some(open) = hands.open {
+            open.stop().await;
+        }
         self.rearmed.notify_one();
         hands.mesh.stop().await;
         drop(hands.store);
@@ -213,19 +228,10 @@ impl Driver {
     fn act(&self, hands: &Hands, output: Output, outbox: &Outbox, backlog: &mut VecDeque<Next>) {
         match output {
             Output::Dial { peer } => hands.mesh.dial(peer),
-            Output::CloseLink { link } => hands.mesh.close(link),
-            Output::LinkStream { link, bytes } => {
-                // A link that does not take the frame is closed, and that is told.
-                if let Err(error) = hands.mesh.send_stream(link, outbox.read(bytes)) {
-                    tracing::debug!(node = self.name, %error, "frame not sent");
-                }
-            }
-            Output::LinkDatagram { link, bytes } => {
-                // Datagrams may be lost, here as well as on the way.
-                if let Err(error) = hands.mesh.send_datagram(link, outbox.read(bytes)) {
-                    tracing::trace!(node = self.name, %error, "datagram not sent");
-                }
-            }
+            Output::CloseLink { link } => self.close_link(hands, link),
+            Output::LinkStream { link, bytes } => self.send(hands, link, bytes, outbox),
+            Output::LinkDatagram { link, bytes } => self.send_datagram(hands, link, bytes, outbox),
+            Output::Forget { .. } | Output::Standing { .. } => self.act_on_open(hands, output),
             Output::VenueFrame { venue, bytes } => {
                 if let Some(feed) = hands.feeds.get(&venue) {
                     feed.send(outbox.read(bytes));
@@ -440,10 +446,14 @@ impl ControlSink for Driver {
     /// A change of the peer list reaches the mesh before the node dials, and after it hung up.
     fn command(&self, number: CommandNo, command: Command) {
         let mut removed = None;
+        if command == Command::Channel(None) && self.ask_open(number) {
+            return;
+        }
         if let Command::PeerAdded { peer } = &command
             && let Some(hands) = &*self.hands.borrow()
         {
             hands.mesh.add_peer(peer.clone());
+            self.with_open(|open| open.list(peer.clone()));
         }
         if let Command::PeerRemoved(peer) = &command {
             removed = Some(*peer);
@@ -453,6 +463,7 @@ impl ControlSink for Driver {
             && let Some(hands) = &*self.hands.borrow()
         {
             hands.mesh.remove_peer(peer);
+            self.with_open(|open| open.strike_off(peer));
         }
     }
 }

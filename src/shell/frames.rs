@@ -42,6 +42,8 @@ pub(super) struct Frames {
 /// What a peer may still send.
 #[derive(Debug)]
 pub(super) struct Allowance {
+    most: u32,
+    per_milli: u32,
     left: Cell<u32>,
     refilled: Cell<Instant>,
 }
@@ -109,8 +111,15 @@ impl Frames {
 
 impl Allowance {
     pub(super) fn new() -> Self {
+        Self::of(ALLOWANCE_MAX, ALLOWANCE_PER_MILLI)
+    }
+
+    /// Allows `most` at once and `per_milli` more each millisecond.
+    pub(super) fn of(most: u32, per_milli: u32) -> Self {
         Self {
-            left: Cell::new(ALLOWANCE_MAX),
+            most,
+            per_milli,
+            left: Cell::new(most),
             refilled: Cell::new(Instant::now()),
         }
     }
@@ -119,10 +128,8 @@ impl Allowance {
     pub(super) fn take(&self) -> bool {
         if self.left.get() == 0 {
             let passed = u32::try_from(self.refilled.get().elapsed().as_millis());
-            let earned = passed
-                .unwrap_or(u32::MAX)
-                .saturating_mul(ALLOWANCE_PER_MILLI);
-            self.left.set(earned.min(ALLOWANCE_MAX));
+            let earned = passed.unwrap_or(u32::MAX).saturating_mul(self.per_milli);
+            self.left.set(earned.min(self.most));
             self.refilled.set(Instant::now());
         }
         let left = self.left.get();

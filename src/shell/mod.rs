@@ -15,6 +15,7 @@ pub mod identity;
 pub mod irc;
 pub mod machine;
 pub mod mesh;
+pub mod open;
 pub mod orders;
 mod pacer;
 pub mod peers;

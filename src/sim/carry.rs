@@ -72,6 +72,8 @@ impl World {
                 }
                 Output::PaceOver { .. }
                 | Output::CountPath { .. }
+                | Output::Forget { .. }
+                | Output::Standing { .. }
                 | Output::Answer { .. }
                 | Output::Notice { .. } => (),
             }
@@ -117,6 +119,8 @@ impl World {
             }
             Output::Dial { .. }
             | Output::CloseLink { .. }
+            | Output::Forget { .. }
+            | Output::Standing { .. }
             | Output::LinkDatagram { .. }
             | Output::VenueFrame { .. }
             | Output::VenueReconnect { .. }
@@ -151,6 +155,8 @@ impl World {
             | Output::Notice { bytes, .. } => Some(*bytes),
             Output::Dial { .. }
             | Output::CloseLink { .. }
+            | Output::Forget { .. }
+            | Output::Standing { .. }
             | Output::VenueReconnect { .. }
             | Output::Pace { .. }
             | Output::PaceOver { .. }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::config::checked::{Config, Trading, Transport, Venue};
+use crate::discovery::network;
 use crate::model::currency::{Currency, Method};
 use crate::model::ids::{NodeId, OwnerId, Pin};
 use crate::model::instrument::{Location, Pair, VenueId};
@@ -259,6 +260,7 @@ pub fn config(index: usize, beside: &[&VenuePlan], random: &mut Random) -> Confi
             acquire_for_offers: false,
         },
         responds_only: false,
+        open: network::Settings::default(),
         offer: offer_settings(!beside.is_empty(), random),
     }
 }

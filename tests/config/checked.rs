@@ -3,6 +3,7 @@
 use expressnet::config::checked::Trading;
 use expressnet::config::raw::text_of;
 use expressnet::config::{FAULTS_MAX, FILE_BYTES_MAX, KEYS};
+use expressnet::discovery::network::{Mode, Trust};
 use expressnet::model::currency::Currency;
 use expressnet::model::number::{Price, Quantity};
 use expressnet::model::random::Random;
@@ -170,18 +171,73 @@ fn a_venue_has_a_known_dialect_a_name_of_its_own_and_pairs() {
 }
 
 #[test]
-fn only_the_dark_mode_and_a_live_mode_with_leave_are_accepted() {
+fn a_mode_wants_its_networks_and_live_its_leave() {
     refuses(
         "[node]\nmode = \"open\"\n[trading]\nmode = \"live\"\n",
         &[
-            "test.toml:2:8: node.mode: mode `open` is not built into this version; write \"dark\": \
-             only listed nodes exist for this one",
+            "test.toml:1:1: irc: mode `open` without a network to meet anybody on; add [[irc]] with a \
+             name and a server, or keep mode = \"dark\"",
             "test.toml:3:1: trading.capability: live trading needs a capability file; add \
              capability = \"live.toml\", or keep mode = \"paper\"",
         ],
     );
     let config = parse("[trading]\nmode = \"live\"\ncapability = \"live.toml\"\n").unwrap();
     assert!(matches!(config.trading, Trading::Live { .. }));
+}
+
+#[test]
+fn an_open_network_is_read_and_what_is_none_refused() {
+    let text = "[node]\nmode = \"mixed\"\n[channel]\nname = \"#desk\"\ntrust_min = 3\n\
+                ports = \"50000-50063\"\n[[irc]]\nname = \"one\"\nserver = \"[::1]:6697\"\n\
+                [[irc]]\nname = \"two\"\nserver = \"irc.example.org:6667\"\ntls = \"none\"\n";
+    let open = parse(text).unwrap().open;
+    assert_eq!((open.mode, open.trust_min), (Mode::Mixed, 3));
+    assert_eq!(open.ports, Some((50_000, 50_063)));
+    let servers: Vec<(&str, u16)> = open
+        .networks
+        .iter()
+        .map(|network| (network.host.as_str(), network.port))
+        .collect();
+    assert_eq!(servers, [("::1", 6697), ("irc.example.org", 6667)]);
+    assert_eq!(open.networks[0].trust, Trust::Public);
+    assert_eq!(open.networks[1].trust, Trust::Plain);
+    assert!(!open.wants_strangers());
+    for (wrong, named) in [
+        ("[channel]\nname = \"expressnet\"\n", "channel.name"),
+        ("[channel]\nname = \"#a b\"\n", "channel.name"),
+        ("[channel]\ntrust_min = 11\n", "channel.trust_min"),
+        ("[channel]\nports = \"22-80\"\n", "channel.ports"),
+        ("[channel]\nports = \"5000-4000\"\n", "channel.ports"),
+        (
+            "[channel]\naddress = \"desk.example.org\"\n",
+            "channel.address",
+        ),
+        ("[channel]\nrealname = \"a\\nb\"\n", "channel.realname"),
+        (
+            "[[irc]]\nname = \"one\"\nserver = \"irc.example.org\"\n",
+            "irc[0].server",
+        ),
+        (
+            "[[irc]]\nname = \"one\"\nserver = \"::1:6667\"\n",
+            "irc[0].server",
+        ),
+        (
+            "[[irc]]\nname = \"one\"\nserver = \"a\\r\\nQUIT:1\"\n",
+            "irc[0].server",
+        ),
+        (
+            "[[irc]]\nname = \"one\"\nserver = \"a:1\"\ntls = \"yes\"\n",
+            "irc[0].tls",
+        ),
+        ("[[irc]]\nserver = \"a:1\"\n", "irc[0].name"),
+        (
+            "[[irc]]\nname = \"a\"\nserver = \"a:1\"\n[[irc]]\nname = \"a\"\nserver = \"b:1\"\n",
+            "irc[1].name",
+        ),
+    ] {
+        let faults = parse(wrong).expect_err(wrong).to_string();
+        assert!(faults.contains(named), "{wrong}: {faults}");
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use expressnet::membership::links::{LinkOutput, Links};
-use expressnet::membership::{Direction, Settings};
+use expressnet::membership::links::{Known, LinkOutput, Links};
+use expressnet::membership::{Direction, Reach, Settings};
 use expressnet::model::ids::{LinkNo, NodeId};
 use expressnet::model::random::Random;
 use expressnet::model::time::{Span, Time};
@@ -68,7 +68,7 @@ fn machine(node: usize, count: usize, places: u16, seed: u64, now: Time) -> Link
     };
     let mut links = Links::new(id(node), settings, seed);
     for peer in (0..count).filter(|&peer| peer != node) {
-        assert!(links.add(id(peer), now));
+        assert!(links.add(id(peer), Known::LISTED, now));
     }
     links
 }
@@ -149,7 +149,12 @@ impl World {
         } else {
             Direction::Accepted
         };
-        self.nodes[node].handle_up(id(peer), link(connection, end), direction, self.now);
+        self.nodes[node].handle_up(
+            id(peer),
+            link(connection, end),
+            (direction, Reach::Quic),
+            self.now,
+        );
         self.drain(node);
     }
 

@@ -391,6 +391,8 @@ impl<P: Probe> Leader<P> {
                 Output::VenueReconnect { .. } => panic!("the node refused a frame"),
                 Output::Dial { .. }
                 | Output::CloseLink { .. }
+                | Output::Forget { .. }
+                | Output::Standing { .. }
                 | Output::LinkStream { .. }
                 | Output::Answer { .. }
                 | Output::Transfer { .. }
@@ -598,6 +600,8 @@ pub(crate) fn legs_among(outputs: &[Output], out: &Outbox) -> (bool, bool) {
             }
             Output::Dial { .. }
             | Output::CloseLink { .. }
+            | Output::Forget { .. }
+            | Output::Standing { .. }
             | Output::LinkDatagram { .. }
             | Output::Probe { .. }
             | Output::VenueFrame { .. }

@@ -246,8 +246,12 @@ impl Node {
 
     /// Returns `status`, or `None` while the node does not answer.
     pub(super) fn status(&self) -> Option<Value> {
+        self.ask(&["status", "--json"])
+    }
+
+    fn ask(&self, words: &[&str]) -> Option<Value> {
         let mut command = program(&["--home"]);
-        let output = command.arg(&self.home).args(["status", "--json"]).output();
+        let output = command.arg(&self.home).args(words).output();
         let output = output.unwrap();
         output
             .status
@@ -255,13 +259,24 @@ impl Node {
             .then(|| serde_json::from_slice(&output.stdout).unwrap())
     }
 
-    /// Asks for `status` until it is as wanted. No verb follows a node's state, so between two
-    /// questions it is the end of the process that is waited for: nobody dead is asked again.
+    /// The port that no other test has.
+    pub(super) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Asks for `status` until it is as wanted.
     #[track_caller]
     pub(super) fn wait(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for(&["status", "--json"], wanted)
+    }
+
+    /// Asks until the answer is as wanted. No verb follows a node's state, so between two questions
+    /// it is the end of the process that is waited for: nobody dead is asked again.
+    #[track_caller]
+    pub(super) fn wait_for(&self, words: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
-            let status = self.status();
+            let status = self.ask(words);
             if let Some(status) = status.as_ref().filter(|status| wanted(status)) {
                 return status.clone();
             }

@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
-use expressnet::membership::links::{LinkOutput, Links};
-use expressnet::membership::{Direction, Settings};
+use expressnet::membership::links::{Known, LinkOutput, Links};
+use expressnet::membership::{Direction, Reach, Settings};
 use expressnet::model::ids::{LinkNo, NodeId};
 use expressnet::model::time::{Span, Time};
 use expressnet::shell::MeshSink;
@@ -59,7 +59,11 @@ impl Driver {
     fn list(&self, other: &Self) {
         let address = other.mesh().local_addr().unwrap();
         assert!(self.mesh().add_peer(other.home.peer(address)));
-        assert!(self.links.borrow_mut().add(other.home.id(), self.now()));
+        assert!(
+            self.links
+                .borrow_mut()
+                .add(other.home.id(), Known::LISTED, self.now())
+        );
     }
 
     fn now(&self) -> Time {
@@ -99,7 +103,7 @@ impl Driver {
 impl MeshSink for Driver {
     fn link_up(&self, peer: NodeId, link: LinkNo, direction: Direction) {
         self.ups.set(self.ups.get() + 1);
-        self.feed(|links, now| links.handle_up(peer, link, direction, now));
+        self.feed(|links, now| links.handle_up(peer, link, (direction, Reach::Quic), now));
     }
 
     fn link_down(&self, link: LinkNo) {

@@ -37,17 +37,22 @@ pub struct Pace {
 
 /// So many at once, and one more each span. It holds the moment up to which was paid.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Allowance(Time);
+pub(in crate::discovery) struct Allowance(Time);
 
 impl Allowance {
     /// Returns when the next one is allowed.
-    pub(super) fn due_at(self, burst: u64, every: Span) -> Time {
+    pub(in crate::discovery) fn due_at(self, burst: u64, every: Span) -> Time {
         let credit = every.times(burst - 1);
         Time(self.0.0.saturating_sub(credit.0))
     }
 
-    pub(super) fn pay(&mut self, every: Span, now: Time) {
+    pub(in crate::discovery) fn pay(&mut self, every: Span, now: Time) {
         self.0 = self.0.max(now) + every;
+    }
+
+    /// Returns the moment up to which was paid; from then on it is as if nothing ever was.
+    pub(in crate::discovery) const fn owes_until(self) -> Time {
+        self.0
     }
 
     /// Owes for no more than up to that moment.

@@ -292,7 +292,8 @@ impl Session {
         if matches!(self.phase, Phase::Dialling { .. }) {
             return Next::Wait(self.due_at());
         }
-        while let Some(line) = self.pace.pop(now) {
+        // One at a time: what a NAT helper is to read must stand alone in its segment.
+        if let Some(line) = self.pace.pop(now) {
             line.push_to(out);
         }
         Next::Wait(self.due_at().min(self.pace.due_at().unwrap_or(Time::MAX)))

@@ -54,9 +54,16 @@ impl Played {
 
     fn tend(&mut self) -> (Next, Vec<String>) {
         let mut out = Vec::new();
-        let next = self
-            .session
-            .tend(self.now, &mut out, &mut note(&mut self.heard));
+        let next = loop {
+            let before = out.len();
+            let next = self
+                .session
+                .tend(self.now, &mut out, &mut note(&mut self.heard));
+            // One line at a time, until nothing more is due.
+            if out.len() == before {
+                break next;
+            }
+        };
         let text = String::from_utf8(out).unwrap();
         (
             next,

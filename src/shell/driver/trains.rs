@@ -13,6 +13,7 @@ use crate::node::output::{Job, Outbox, Output};
 use crate::shell::driver::{Driver, Hands, Next};
 use crate::shell::identity::Identity;
 use crate::shell::machine;
+use crate::shell::open::is_dcc;
 use crate::shell::pacer::{Pacer, Waiting};
 
 /// Jobs beside the core. Full: the job is not done, and what waits for it gives up in time.
@@ -74,6 +75,9 @@ impl Driver {
                 number,
                 bytes,
             } => {
+                if is_dcc(link) {
+                    return self.send_datagram(hands, link, bytes, outbox);
+                }
                 let is_idle = hands.mesh.is_idle(link);
                 let sent = is_idle.then(|| hands.mesh.send_datagram(link, outbox.read(bytes)));
                 if !matches!(sent, Some(Ok(()))) {
@@ -98,6 +102,8 @@ impl Driver {
             }
             Output::Dial { .. }
             | Output::CloseLink { .. }
+            | Output::Forget { .. }
+            | Output::Standing { .. }
             | Output::LinkStream { .. }
             | Output::LinkDatagram { .. }
             | Output::VenueFrame { .. }

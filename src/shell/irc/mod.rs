@@ -21,34 +21,12 @@ use tokio_rustls::TlsConnector;
 
 use crate::discovery::irc::channel::{Channel, Member};
 use crate::discovery::irc::line::Line;
+use crate::discovery::irc::name::CaseMapping;
 use crate::discovery::irc::pace::Urgency;
 use crate::discovery::irc::session::{Heard, Next, Phase, Session};
+use crate::discovery::network::{Network, Trust};
 use crate::shell::clock::Clock;
-pub use crate::shell::irc::tls::{Fingerprint, FingerprintError};
 use crate::shell::socket::Socket;
-
-/// One network, as the owner wrote it.
-#[derive(Clone, Debug)]
-pub struct Network {
-    /// The owner's name for it.
-    pub name: String,
-    pub host: String,
-    pub port: u16,
-    pub trust: Trust,
-    /// The address of this machine that is dialled from.
-    pub bind: Option<IpAddr>,
-}
-
-/// How the server is known.
-#[derive(Clone, Debug)]
-pub enum Trust {
-    /// Not at all: plain text.
-    Plain,
-    /// By whom this machine trusts.
-    Public,
-    /// By its certificate alone.
-    Pinned(Fingerprint),
-}
 
 /// What a network is told.
 #[derive(Debug)]
@@ -78,16 +56,48 @@ pub struct View {
 /// What was heard, for a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    Joined,
-    Left { why: String },
-    Came { nick: String },
-    Gone { nick: String },
-    Renamed { from: String, to: String },
-    Realname { nick: String, realname: String },
+    /// Who is on the channel: after joining it, and again when something was heard and had no room.
+    Joined(Joined),
+    Left {
+        why: String,
+    },
+    Came {
+        nick: String,
+    },
+    Gone {
+        nick: String,
+    },
+    Renamed {
+        from: String,
+        to: String,
+    },
+    Realname {
+        nick: String,
+        realname: String,
+    },
     Modes,
-    Said { nick: String, text: String },
-    Told { nick: String, text: String },
-    Dcc { nick: String, text: String },
+    Said {
+        nick: String,
+        text: String,
+    },
+    Told {
+        nick: String,
+        text: String,
+    },
+    Dcc {
+        nick: String,
+        text: String,
+    },
+}
+
+/// A channel with everybody on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    pub mapping: CaseMapping,
+    /// The address of this machine that the network is dialled from.
+    pub local: IpAddr,
+    /// Nicks, and realnames as far as they are known.
+    pub members: Vec<(String, Option<String>)>,
 }
 
 /// Why a network could not be dialled.
@@ -126,12 +136,18 @@ pub async fn run(
     let mut run = Run {
         session,
         clock,
-        ear: Ear { news, dropped: 0 },
+        ear: Ear {
+            news,
+            dropped: 0,
+            local: IpAddr::from([0, 0, 0, 0]),
+            is_behind: false,
+        },
         out: Vec::new(),
         socket: None,
     };
     let mut bytes = vec![0; READ_BYTES];
     loop {
+        run.catch_up();
         match run.tend() {
             Next::Dial => run.dial(&network).await,
             Next::HangUp => run.close("closed"),
@@ -176,11 +192,20 @@ impl Run {
     async fn dial(&mut self, network: &Network) {
         let dialled = timeout(DIAL_MAX, connect(network)).await;
         match dialled.unwrap_or(Err(DialError::Late)) {
-            Ok(socket) => {
+            Ok((socket, local)) => {
                 self.socket = Some(socket);
+                self.ear.local = local;
                 self.session.handle_connected(self.clock.now());
             }
             Err(error) => self.close(&error.to_string()),
+        }
+    }
+
+    /// Tells anew who is there, once there is room for it.
+    fn catch_up(&mut self) {
+        if self.ear.is_behind && self.session.is_on() {
+            self.ear.is_behind = false;
+            self.ear.tell_joined(self.session.seen());
         }
     }
 
@@ -259,23 +284,43 @@ impl Run {
 struct Ear {
     news: mpsc::Sender<News>,
     dropped: u64,
+    local: IpAddr,
+    /// Something had no room: who is there is told anew later.
+    is_behind: bool,
 }
 
 impl Ear {
     fn open(&mut self) -> impl FnMut(&Channel, Heard<'_>) {
-        |_, heard| {
-            let sent = self.news.try_send(News::from(heard));
-            self.dropped += u64::from(sent.is_err());
+        |channel, heard| match News::of(heard) {
+            Some(news) => self.tell(news),
+            None => self.tell_joined(channel),
+        }
+    }
+
+    fn tell_joined(&mut self, channel: &Channel) {
+        let named = |member: &Member| (member.nick.clone(), member.realname.clone());
+        self.tell(News::Joined(Joined {
+            mapping: channel.mapping(),
+            local: self.local,
+            members: channel.members().map(named).collect(),
+        }));
+    }
+
+    fn tell(&mut self, news: News) {
+        if self.news.try_send(news).is_err() {
+            self.dropped += 1;
+            self.is_behind = true;
         }
     }
 }
 
-impl From<Heard<'_>> for News {
-    fn from(heard: Heard<'_>) -> Self {
+impl News {
+    /// Returns what was heard; that the channel was joined is told with who is there.
+    fn of(heard: Heard<'_>) -> Option<Self> {
         let owned = str::to_owned;
         let nick_and = |nick: &str, text: &str| (owned(nick), owned(text));
-        match heard {
-            Heard::Joined => Self::Joined,
+        Some(match heard {
+            Heard::Joined => return None,
             Heard::Left { why } => Self::Left { why: owned(why) },
             Heard::Came { nick } => Self::Came { nick: owned(nick) },
             Heard::Gone { nick } => Self::Gone { nick: owned(nick) },
@@ -300,11 +345,11 @@ impl From<Heard<'_>> for News {
                 let (nick, text) = nick_and(nick, text);
                 Self::Dcc { nick, text }
             }
-        }
+        })
     }
 }
 
-async fn connect(network: &Network) -> Result<Box<dyn Socket>, DialError> {
+async fn connect(network: &Network) -> Result<(Box<dyn Socket>, IpAddr), DialError> {
     let host = network.host.as_str();
     let mut addresses = lookup_host((host, network.port)).await?;
     let is_ours = |address: &SocketAddr| match network.bind {
@@ -314,12 +359,13 @@ async fn connect(network: &Network) -> Result<Box<dyn Socket>, DialError> {
     let address = addresses.find(is_ours);
     let address = address.ok_or_else(|| DialError::NoAddress(host.to_owned()))?;
     let stream = dial(address, network.bind).await?;
+    let local = stream.local_addr()?.ip();
     let config = match &network.trust {
-        Trust::Plain => return Ok(Box::new(stream)),
+        Trust::Plain => return Ok((Box::new(stream), local)),
         Trust::Public => tls::public()?,
         Trust::Pinned(fingerprint) => tls::pinned(*fingerprint)?,
     };
-    shake_hands(stream, host, config).await
+    Ok((shake_hands(stream, host, config).await?, local))
 }
 
 async fn dial(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {

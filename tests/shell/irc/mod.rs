@@ -1,5 +1,6 @@
 //! Networks over real sockets: servers that nobody here wrote, and servers that misbehave.
 
+mod meeting;
 mod servers;
 
 use std::io::Write as _;
@@ -11,9 +12,10 @@ use expressnet::discovery::irc::line::Line;
 use expressnet::discovery::irc::name::nick_of;
 use expressnet::discovery::irc::pace::Urgency;
 use expressnet::discovery::irc::session::{Phase, Session, Settings};
+use expressnet::discovery::network::{Network, Trust};
 use expressnet::model::ids::Pin;
 use expressnet::shell::clock::Clock;
-use expressnet::shell::irc::{NEWS_MAX, Network, News, Trust, View, WISHES_MAX, Wish, run};
+use expressnet::shell::irc::{NEWS_MAX, News, View, WISHES_MAX, Wish, run};
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -45,6 +47,7 @@ fn network(address: SocketAddr, trust: Trust) -> Network {
         port: address.port(),
         trust,
         bind: None,
+        login_file: None,
     }
 }
 
@@ -131,11 +134,11 @@ fn nodes_find_each_other_on_servers_that_others_wrote() {
         on_a_runtime(async {
             let mut tasks = JoinSet::new();
             let mut one = Member::join(&mut tasks, 1, network(server.plain, Trust::Plain));
-            one.wait(|news| *news == News::Joined).await;
+            one.wait(|news| matches!(news, News::Joined(_))).await;
             let fingerprint = HEXLOWER.encode(digest(&SHA256, &server.certificate).as_ref());
             let pinned = Trust::Pinned(fingerprint.parse().unwrap());
             let mut other = Member::join(&mut tasks, 2, network(server.tls, pinned));
-            other.wait(|news| *news == News::Joined).await;
+            other.wait(|news| matches!(news, News::Joined(_))).await;
             let came = News::Came {
                 nick: other.nick.clone(),
             };
@@ -199,7 +202,7 @@ fn a_taken_nick_is_no_loss() {
     on_a_runtime(async {
         let mut tasks = JoinSet::new();
         let mut member = Member::join(&mut tasks, 4, network(server.plain, Trust::Plain));
-        member.wait(|news| *news == News::Joined).await;
+        member.wait(|news| matches!(news, News::Joined(_))).await;
         assert_eq!(member.view().await.nick, nick_of(&pin(4), 1));
     });
 }
@@ -229,7 +232,7 @@ fn a_hostile_server_harms_nobody_else() {
     on_a_runtime(async {
         let mut tasks = JoinSet::new();
         let mut good = Member::join(&mut tasks, 5, network(server.plain, Trust::Plain));
-        good.wait(|news| *news == News::Joined).await;
+        good.wait(|news| matches!(news, News::Joined(_))).await;
         let victims: Vec<Member> = bodies
             .into_iter()
             .map(|body| {

@@ -1,0 +1,182 @@
+//! From a TCP connection to a known key: TLS, then a card each way.
+//!
+//! The card is one line of text, so that a person at the other end sees what is wanted, and whoever
+//! sends another line has none. What follows are frames, as on the stream of QUIC.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, ServerName};
+use thiserror::Error;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::membership::Direction;
+use crate::membership::card::{CARD_BYTES_MAX, Card, CardError};
+use crate::model::ids::Pin;
+use crate::shell::open::tls::Configs;
+use crate::shell::pinned_tls::{SERVER_NAME, pin_of_chain};
+use crate::shell::socket::Socket;
+
+/// How long a connection may take, and TLS with both cards behind it.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+const MEET_MAX: Duration = Duration::from_secs(10);
+/// Connections to one listener that may come to nothing before it is given up.
+const VISITORS_MAX: usize = 4;
+
+/// What every meeting needs of this node.
+#[derive(Clone, Debug)]
+pub(super) struct Host {
+    pub(super) configs: Configs,
+    /// The own card, with the end of its line.
+    pub(super) card: Arc<str>,
+}
+
+/// Whoever was met, with the connection behind the cards.
+pub(super) struct Met {
+    pub(super) card: Card,
+    pub(super) socket: Box<dyn Socket>,
+    /// What was read behind the card.
+    pub(super) rest: Vec<u8>,
+    pub(super) address: IpAddr,
+    pub(super) direction: Direction,
+}
+
+/// Why nobody was met.
+#[derive(Debug, Error)]
+pub(super) enum MeetError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("not in time")]
+    Late,
+    #[error("no certificate that a node has")]
+    Certificate,
+    #[error("it ended before its card")]
+    Ended,
+    #[error("what it says is no card: {0}")]
+    Card(#[from] CardError),
+    #[error("what it says is no text")]
+    Text,
+    #[error("its card is another key's than its certificate")]
+    AnotherKey,
+    #[error("no port is free to listen on")]
+    NoPort,
+}
+
+/// Listens on an address; where ports are named, on the first of them that is free.
+pub(super) async fn listen(
+    address: IpAddr,
+    ports: Option<(u16, u16)>,
+) -> Result<TcpListener, MeetError> {
+    let Some((first, last)) = ports else {
+        return Ok(TcpListener::bind((address, 0)).await?);
+    };
+    for port in first..=last {
+        if let Ok(listener) = TcpListener::bind((address, port)).await {
+            return Ok(listener);
+        }
+    }
+    Err(MeetError::NoPort)
+}
+
+/// Waits for whoever was told of this listener. Others who come by chance do not end it.
+pub(super) async fn accept(listener: TcpListener, host: &Host) -> Result<Met, MeetError> {
+    let mut last = MeetError::Ended;
+    for _ in 0..VISITORS_MAX {
+        let (stream, from) = listener.accept().await?;
+        match within(welcome(stream, from.ip(), host)).await {
+            Ok(met) => return Ok(met),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn welcome(stream: TcpStream, from: IpAddr, host: &Host) -> Result<Met, MeetError> {
+    stream.set_nodelay(true)?;
+    let acceptor = TlsAcceptor::from(Arc::clone(&host.configs.server));
+    let stream = acceptor.accept(stream).await?;
+    let pin = pin_of(stream.get_ref().1.peer_certificates());
+    exchange(Box::new(stream), pin, host, (from, Direction::Accepted)).await
+}
+
+/// Dials an address from one of this machine's.
+pub(super) async fn dial(address: SocketAddr, from: IpAddr, host: &Host) -> Result<Met, MeetError> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if from.is_ipv4() == address.is_ipv4() {
+        socket.bind(SocketAddr::new(from, 0))?;
+    }
+    let connected = timeout(CONNECT_MAX, socket.connect(address)).await;
+    let stream = connected.map_err(|_| MeetError::Late)??;
+    within(visit(stream, address.ip(), host)).await
+}
+
+async fn visit(stream: TcpStream, to: IpAddr, host: &Host) -> Result<Met, MeetError> {
+    stream.set_nodelay(true)?;
+    let connector = TlsConnector::from(Arc::clone(&host.configs.client));
+    let name = ServerName::try_from(SERVER_NAME).map_err(|_| MeetError::Certificate)?;
+    let stream = connector.connect(name, stream).await?;
+    let pin = pin_of(stream.get_ref().1.peer_certificates());
+    exchange(Box::new(stream), pin, host, (to, Direction::Dialled)).await
+}
+
+async fn within(meeting: impl Future<Output = Result<Met, MeetError>>) -> Result<Met, MeetError> {
+    timeout(MEET_MAX, meeting)
+        .await
+        .unwrap_or(Err(MeetError::Late))
+}
+
+fn pin_of(chain: Option<&[CertificateDer<'static>]>) -> Option<Pin> {
+    let (first, rest) = chain?.split_first()?;
+    pin_of_chain(first, rest).ok()
+}
+
+/// Says who this node is and hears who the other one is. Both have shown their keys by now.
+async fn exchange(
+    mut socket: Box<dyn Socket>,
+    pin: Option<Pin>,
+    host: &Host,
+    (address, direction): (IpAddr, Direction),
+) -> Result<Met, MeetError> {
+    socket.write_all(host.card.as_bytes()).await?;
+    socket.flush().await?;
+    let (line, rest) = first_line(&mut socket).await?;
+    let line = String::from_utf8(line).map_err(|_| MeetError::Text)?;
+    let card = Card::parse(line.trim_end_matches('\r'))?;
+    let pin = pin.ok_or(MeetError::Certificate)?;
+    if card.pin() != pin {
+        return Err(MeetError::AnotherKey);
+    }
+    Ok(Met {
+        card,
+        socket,
+        rest,
+        address,
+        direction,
+    })
+}
+
+/// Reads up to the first end of a line, and no more than a card may have.
+async fn first_line(socket: &mut Box<dyn Socket>) -> Result<(Vec<u8>, Vec<u8>), MeetError> {
+    let mut read = Vec::with_capacity(CARD_BYTES_MAX);
+    loop {
+        if let Some(at) = read.iter().position(|byte| *byte == b'\n') {
+            let rest = read.split_off(at + 1);
+            read.truncate(at);
+            return Ok((read, rest));
+        }
+        if read.len() > CARD_BYTES_MAX + 1 {
+            return Ok((read, Vec::new()));
+        }
+        if socket.read_buf(&mut read).await? == 0 {
+            return Err(MeetError::Ended);
+        }
+    }
+}

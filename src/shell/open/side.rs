@@ -1,0 +1,394 @@
+//! What the station asks for, done; and what comes of it, told.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::timeout;
+
+use crate::discovery::irc::session::{Phase, Session};
+use crate::discovery::network::{Network, NetworkNo};
+use crate::discovery::shown::{NetworkShown, NodeShown, Shown};
+use crate::discovery::station::{Act, AttemptNo, Sighting, Station};
+use crate::membership::Peer;
+use crate::model::ids::{CommandNo, LinkNo};
+use crate::model::time::Time;
+use crate::shell::clock::Clock;
+use crate::shell::frames::Allowance;
+use crate::shell::irc::{self, NEWS_MAX, News, View, WISHES_MAX, Wish};
+use crate::shell::open::link::{self, STRANGER, WAITING_MAX};
+use crate::shell::open::meeting::{self, Host, Met};
+use crate::shell::open::{Asked, DCC_LINK, Done, LOOK_MAX, Told};
+use crate::shell::pinned_tls::ListedPins;
+
+/// The station with its hands.
+pub(super) struct Side {
+    pub(super) station: Station,
+    /// First and last port to listen on.
+    pub(super) ports: Option<(u16, u16)>,
+    pub(super) clock: Clock,
+    host: Host,
+    listed: ListedPins,
+    networks: Vec<Joined>,
+    /// The address that each network is dialled from.
+    locals: BTreeMap<NetworkNo, IpAddr>,
+    attempts: BTreeMap<AttemptNo, AbortHandle>,
+    last_link: u64,
+    told: mpsc::Sender<Told>,
+    done: mpsc::Sender<Done>,
+}
+
+/// A network that has its task.
+struct Joined {
+    network: Network,
+    wishes: mpsc::Sender<Wish>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Side {
+    pub(super) fn new(
+        station: Station,
+        host: Host,
+        listed: ListedPins,
+        clock: Clock,
+        told: mpsc::Sender<Told>,
+        done: mpsc::Sender<Done>,
+    ) -> Self {
+        Self {
+            station,
+            ports: None,
+            clock,
+            host,
+            listed,
+            networks: Vec::new(),
+            locals: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            last_link: 0,
+            told,
+            done,
+        }
+    }
+
+    /// Knows a listed node; where its card says it is, nobody else has this node dial.
+    pub(super) fn list(&mut self, peer: &Peer) {
+        self.listed.insert(peer.pin);
+        self.station.list(&peer.pin, self.clock.now());
+        for address in &peer.addresses {
+            self.station.forbid(address.ip());
+        }
+    }
+
+    /// Gives a network its task.
+    pub(super) fn join(
+        &mut self,
+        number: NetworkNo,
+        network: Network,
+        session: Session,
+        news_to: &mpsc::Sender<(NetworkNo, News)>,
+    ) {
+        let (wishes, wished) = mpsc::channel(WISHES_MAX);
+        let (told, mut news) = mpsc::channel(NEWS_MAX);
+        let task = spawn_local(irc::run(network.clone(), session, self.clock, wished, told));
+        let news_to = news_to.clone();
+        spawn_local(async move {
+            while let Some(news) = news.recv().await {
+                if news_to.send((number, news)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        self.networks.push(Joined {
+            network,
+            wishes,
+            task,
+        });
+    }
+
+    /// Leaves every network politely.
+    pub(super) async fn leave(self) {
+        let mut tasks = Vec::new();
+        for Joined { wishes, task, .. } in self.networks {
+            drop(wishes);
+            tasks.push(task);
+        }
+        for task in tasks {
+            // A network whose task is gone is left already.
+            task.await.ok();
+        }
+    }
+
+    pub(super) fn handle_asked(&mut self, asked: Asked) {
+        match asked {
+            Asked::List(peer) => self.list(&peer),
+            Asked::StrikeOff(node) => self.station.strike_off(node),
+            Asked::Standing(node, standing) => {
+                let now = self.clock.now();
+                self.station.handle_standing(node, standing, now);
+            }
+            Asked::Show(number) => self.show(number),
+        }
+    }
+
+    pub(super) fn handle_news(&mut self, network: NetworkNo, news: News) {
+        let now = self.clock.now();
+        let station = &mut self.station;
+        match news {
+            News::Joined(joined) => {
+                self.locals.insert(network, joined.local);
+                let members = joined.members.iter();
+                let members = members.map(|(nick, name)| (nick.as_str(), name.as_deref()));
+                station.handle_joined(network, joined.mapping, joined.local, members, now);
+            }
+            News::Left { .. } => station.handle_left(network),
+            News::Came { nick } => station.handle_came(network, &nick, now),
+            News::Gone { nick } => station.handle_gone(network, &nick),
+            News::Renamed { from, to } => station.handle_renamed(network, &from, &to, now),
+            News::Realname { nick, realname } => {
+                station.handle_realname(network, &nick, &realname, now);
+            }
+            News::Dcc { nick, text } => station.handle_dcc(network, &nick, &text, now),
+            News::Modes | News::Said { .. } | News::Told { .. } => (),
+        }
+    }
+
+    pub(super) fn handle_done(&mut self, done: Done) {
+        let now = self.clock.now();
+        match done {
+            Done::Listening(attempt, address) => self.station.handle_listening(attempt, address),
+            Done::Failed(attempt, why) => {
+                tracing::debug!(%why, "an attempt at a link came to nothing");
+                self.attempts.remove(&attempt);
+                self.station.handle_failed(attempt, now);
+            }
+            Done::Met(attempt, met) => {
+                self.attempts.remove(&attempt);
+                if self.station.handle_met(attempt, met.card.node_id(), now) {
+                    self.link(*met);
+                }
+            }
+            Done::Venue(address) => self.station.forbid(address),
+        }
+    }
+
+    /// Gives a link its task, and the core the link.
+    fn link(&mut self, met: Met) {
+        self.last_link += 1;
+        let link = LinkNo(DCC_LINK | self.last_link);
+        let is_listed = self.listed.contains(met.card.pin());
+        let allowance = match is_listed {
+            true => Allowance::new(),
+            false => Allowance::of(STRANGER.0, STRANGER.1),
+        };
+        let mut peer = met.card.peer(0);
+        if !is_listed {
+            peer.addresses
+                .retain(|address| self.station.may_dial(address.ip()));
+        }
+        let (waiting, waits) = mpsc::channel(WAITING_MAX);
+        let told = self.told.clone();
+        let meeting = Told::Met {
+            peer,
+            address: met.address,
+            link,
+            direction: met.direction,
+            waiting,
+        };
+        spawn_local(async move {
+            if told.send(meeting).await.is_err() {
+                return;
+            }
+            let carried = link::carry(link, met.socket, met.rest, allowance, waits, told.clone());
+            let why = carried.await;
+            tracing::debug!(link = link.0, %why, "link by DCC ended");
+            // Where the core is gone, so is everything.
+            told.send(Told::Down { link }).await.ok();
+        });
+    }
+
+    /// Does what the station asks for.
+    pub(super) fn act(&mut self) {
+        while let Some(act) = self.station.poll_act() {
+            match act {
+                Act::Say {
+                    network,
+                    urgency,
+                    line,
+                } => {
+                    let joined = self.networks.get(usize::from(network.0));
+                    let wish = Wish::Send { urgency, line };
+                    // A network that takes no more lines is not spoken to.
+                    joined.map(|joined| joined.wishes.try_send(wish));
+                }
+                Act::Listen { attempt, network } => self.listen(attempt, network),
+                Act::Dial {
+                    attempt,
+                    network,
+                    address,
+                } => {
+                    let from = self.local(network);
+                    let (host, done) = (self.host.clone(), self.done.clone());
+                    let task = spawn_local(async move {
+                        let met = meeting::dial(address, from, &host).await;
+                        report(attempt, met, &done).await;
+                    });
+                    self.attempts.insert(attempt, task.abort_handle());
+                }
+                Act::Forget { attempt } => {
+                    if let Some(task) = self.attempts.remove(&attempt) {
+                        task.abort();
+                    }
+                }
+                Act::Report(text) => tracing::warn!("{text}"),
+            }
+        }
+    }
+
+    fn local(&self, network: NetworkNo) -> IpAddr {
+        let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        self.locals.get(&network).copied().unwrap_or(unknown)
+    }
+
+    fn listen(&mut self, attempt: AttemptNo, network: NetworkNo) {
+        let (address, ports) = (self.local(network), self.ports);
+        let (host, done) = (self.host.clone(), self.done.clone());
+        let task = spawn_local(async move {
+            let met = async {
+                let listener = meeting::listen(address, ports).await?;
+                let at = listener.local_addr()?;
+                // Whoever waits for this has its own deadline.
+                done.send(Done::Listening(attempt, at)).await.ok();
+                meeting::accept(listener, &host).await
+            };
+            let met = met.await;
+            report(attempt, met, &done).await;
+        });
+        self.attempts.insert(attempt, task.abort_handle());
+    }
+
+    /// Asks every network what it shows, and puts that beside what the station knows.
+    fn show(&self, number: CommandNo) {
+        let sightings = self.station.sightings();
+        let counts = self.station.counts().iter();
+        let counts = counts.map(|(what, times)| ((*what).to_owned(), *times));
+        let counts = counts.collect();
+        let networks: Vec<(Network, mpsc::Sender<Wish>)> = self
+            .networks
+            .iter()
+            .map(|joined| (joined.network.clone(), joined.wishes.clone()))
+            .collect();
+        let now = self.clock.now();
+        let told = self.told.clone();
+        spawn_local(async move {
+            let mut looks = Vec::new();
+            for (network, wishes) in &networks {
+                let (asker, view) = oneshot::channel();
+                // One that is too busy to answer is shown as such.
+                wishes.try_send(Wish::Show(asker)).ok();
+                looks.push((network, timeout(LOOK_MAX, view)));
+            }
+            let mut views = Vec::new();
+            for (network, look) in looks {
+                views.push((network, look.await.ok().and_then(Result::ok)));
+            }
+            let shown = Shown {
+                nodes: sightings
+                    .into_iter()
+                    .map(|seen| node_shown(seen, &views))
+                    .collect(),
+                networks: views
+                    .into_iter()
+                    .map(|(network, view)| network_shown(network, view, now))
+                    .collect(),
+                counts,
+            };
+            // Without a core nobody asks any more.
+            told.send(Told::Shown { number, shown }).await.ok();
+        });
+    }
+}
+
+async fn report(
+    attempt: AttemptNo,
+    met: Result<Met, meeting::MeetError>,
+    done: &mpsc::Sender<Done>,
+) {
+    let what = match met {
+        Ok(met) => Done::Met(attempt, Box::new(met)),
+        Err(why) => Done::Failed(attempt, why),
+    };
+    // Without a station there is nobody to tell.
+    done.send(what).await.ok();
+}
+
+type Views<'n> = [(&'n Network, Option<View>)];
+
+fn node_shown(seen: Sighting, views: &Views<'_>) -> NodeShown {
+    let name = |network: NetworkNo| {
+        let view = views.get(usize::from(network.0));
+        view.map_or("?", |(network, _)| network.name.as_str())
+    };
+    let nicks = seen.places.iter();
+    let nicks = nicks.map(|(network, nick)| format!("{}:{nick}", name(*network)));
+    let is_voiced = |(network, nick): &&(NetworkNo, String)| {
+        let view = views
+            .get(usize::from(network.0))
+            .and_then(|(_, view)| view.as_ref());
+        view.is_some_and(|view| {
+            let mut members = view.members.iter();
+            members.any(|member| member.nick == *nick && member.has_voice)
+        })
+    };
+    let voiced = seen.places.iter().filter(is_voiced);
+    NodeShown {
+        id: seen.node,
+        is_listed: seen.is_listed,
+        nicks: nicks.collect(),
+        voiced_on: voiced
+            .map(|(network, _)| name(*network).to_owned())
+            .collect(),
+        by: seen.by.map(|rung| rung.name().to_owned()),
+        why_not: seen.why_not,
+    }
+}
+
+fn network_shown(network: &Network, view: Option<View>, now: Time) -> NetworkShown {
+    let (name, server) = (
+        network.name.clone(),
+        format!("{}:{}", network.host, network.port),
+    );
+    let Some(view) = view else {
+        return NetworkShown {
+            name,
+            server,
+            state: "it does not answer".to_owned(),
+            ..NetworkShown::default()
+        };
+    };
+    let in_s = |at: Time| at.since(now).as_millis().div_ceil(1_000);
+    let state = match &view.phase {
+        Phase::Down { again_at, why } => format!("down: {why}; again in {} s", in_s(*again_at)),
+        Phase::Dialling { .. } => "dialling".to_owned(),
+        Phase::Registering { .. } => "waiting for its welcome".to_owned(),
+        Phase::Greeted { .. } => "waiting for the end of its greeting".to_owned(),
+        Phase::Joining { .. } => "joining".to_owned(),
+        Phase::Outside { again_at, why } => {
+            format!("not on the channel: {why}; again in {} s", in_s(*again_at))
+        }
+        Phase::On { .. } => "on".to_owned(),
+    };
+    let mut members = view.members.iter();
+    let own = members.find(|member| member.nick == view.nick);
+    NetworkShown {
+        name,
+        server,
+        state,
+        voiced: own.is_some_and(|own| own.has_voice),
+        nick: view.nick,
+        members: view.members.len() as u64,
+        unknown: view.unknown,
+        moderated: view.is_moderated,
+        dropped: view.dropped,
+        long_lines: view.long_lines,
+    }
+}
