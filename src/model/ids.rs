@@ -37,6 +37,10 @@ pub struct OwnerId(pub [u8; 32]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OfferId(pub [u8; 16]);
 
+/// A peernet: a closed loop of nodes that one of them speaks for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeernetId(pub [u8; 16]);
+
 /// One node's match of one offer, unique at the matcher.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MatchId(pub u64);
@@ -162,6 +166,7 @@ uuid_text!(NodeId);
 uuid_text!(OfferId);
 hex_text!(Pin);
 hex_text!(OwnerId);
+hex_text!(PeernetId);
 counted!(
     MatchId, EnvelopeId, OrderId, PlanId, LinkNo, CommitNo, RequestNo, CommandNo
 );

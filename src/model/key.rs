@@ -17,9 +17,14 @@ pub fn pin_of(key: &[u8; 32]) -> Pin {
 
 /// Derives a pin from a whole SPKI, as a certificate carries it.
 pub fn pin_of_spki(spki: &[u8]) -> Pin {
-    let mut pin = [0; 32];
-    pin.copy_from_slice(digest::digest(&digest::SHA256, spki).as_ref());
-    Pin(pin)
+    Pin(sha256(spki))
+}
+
+/// Returns the SHA-256 of some bytes (FIPS 180-4).
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut sum = [0; 32];
+    sum.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    sum
 }
 
 /// Tells whether these bytes are the SPKI of an Ed25519 key.
