@@ -6,6 +6,7 @@
 //!        └── irc/pace: one line at a time ◀───┘
 //! ```
 
+pub mod announce;
 pub mod dcc;
 pub mod irc;
 pub mod network;
