@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! bytes of a server ─ irc/line ─▶ line ─ irc/session ─▶ who is there, what was said
-//!        ▲                                    │
-//!        └── irc/pace: one line at a time ◀───┘
+//!        ▲                                    │                              │
+//!        └── irc/pace: one line at a time ◀───┘   announcement ◀─ sieve ◀────┘
 //! ```
 
 pub mod announce;
@@ -11,4 +11,5 @@ pub mod dcc;
 pub mod irc;
 pub mod network;
 pub mod shown;
+pub mod sieve;
 pub mod station;

@@ -283,6 +283,11 @@ impl Announcement {
         let statement = self.draft.statement(channel);
         signed(&self.draft.signer.0, &statement, &self.signature)
     }
+
+    /// Returns SHA-256 over what is announced, without who, until when and under which token.
+    pub(in crate::discovery) fn terms(&self) -> [u8; 32] {
+        sha256(&self.draft.terms())
+    }
 }
 
 impl Draft {
