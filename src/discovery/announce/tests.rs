@@ -358,6 +358,11 @@ fn every_other_spelling_is_refused() {
     ] {
         assert_eq!(Announcement::parse(&spelling), Err(expected), "{spelling}");
     }
+    let text = issue(Said::Match(matched())).unwrap().to_string();
+    for (from, to) in [("105USD", "104.99999999USD"), ("40BTC", "41BTC")] {
+        let other = Announcement::parse(&text.replacen(from, to, 1));
+        assert_eq!(other, Err(AmountFault::Price.into()));
+    }
     let close = issue(one_of_each()[3].clone()).unwrap().to_string();
     let spaced = Announcement::parse(&format!("c {close}"));
     assert_eq!(spaced, Err(AnnounceError::NotCanonical));

@@ -165,6 +165,26 @@ fn a_line_that_expires_while_it_is_checked_is_not_taken() {
 }
 
 #[test]
+fn of_two_that_are_checked_at_once_the_first_is_taken() {
+    let mut sieve = Sieve::new(settings());
+    let texts = [
+        said(1, plain(1), |_| {}),
+        said(1, plain(1), |draft| draft.expires_s += 1),
+        said(1, offer(1, "15BTC@USD:BO:SEPA"), |_| {}),
+        said(1, plain(2), |_| {}),
+    ];
+    let candidates = texts.map(|text| check(&mut sieve, network(0), &text, FRIEND, NOW).unwrap());
+    let taken = candidates.map(|candidate| sieve.admit(candidate, true, NOW).map(|_| ()));
+    let expected = [
+        Ok(()),
+        Err(Refusal::Seen),
+        Err(Refusal::Conflict),
+        Err(Refusal::Marked),
+    ];
+    assert_eq!(taken, expected);
+}
+
+#[test]
 fn a_lower_token_is_from_a_lease_that_is_over() {
     let peernet = PeernetId([3; 16]);
     let mut sieve = Sieve::new(settings());
@@ -256,5 +276,16 @@ fn a_relay_goes_round_no_second_time() {
         });
         let heard = hear(&mut sieve, &text, FRIEND, now).map(|_| ());
         assert_eq!(heard, expected, "{numbers:?}");
+    }
+}
+
+#[test]
+fn a_relay_of_five_costs_what_five_offers_cost() {
+    let mut sieve = Sieve::new(settings());
+    for (number, expected) in [(0, Ok(())), (10, Err(Refusal::SignerQuota))] {
+        let numbers: Vec<u64> = (number..number + 5).collect();
+        let text = said(1, relay(&numbers), |_| {});
+        let heard = hear(&mut sieve, &text, STRANGER, NOW).map(|_| ());
+        assert_eq!(heard, expected);
     }
 }

@@ -126,6 +126,16 @@ fn checks_that_nobody_comes_back_from_block_nothing_for_long() {
         key[..8].copy_from_slice(&(number as u64).to_le_bytes());
         forged(Signer(key), plain(1), 0)
     };
+    assert!(
+        check(
+            &mut sieve,
+            network(0),
+            &text(0),
+            FRIEND,
+            NOW - CHECK_PATIENCE
+        )
+        .is_ok()
+    );
     for number in 0..CHECKS_MAX {
         let on = network(number as u64 % 8);
         assert!(check(&mut sieve, on, &text(number), FRIEND, NOW).is_ok());
