@@ -71,7 +71,7 @@ fn by_currency<'t>(
     })
 }
 
-fn pair_key(word: &str) -> Result<Pair, Reason> {
+pub(super) fn pair_key(word: &str) -> Result<Pair, Reason> {
     word.parse().map_err(|_| Reason::Value {
         found: word.to_owned(),
         wanted: "a pair of two currencies",

@@ -64,6 +64,7 @@ pub const KEYS: &[SectionKeys] = &[
     section("venue", VENUE),
     section("channel", CHANNEL),
     section("irc", IRC),
+    section("exit", EXIT),
     section("arbitrage", ARBITRAGE),
     section("arbitrage.friction", FRICTION),
     section("risk", RISK),
@@ -85,6 +86,7 @@ const TOP: &[Key] = &[
     absent("venue", "a node without venue"),
     absent("channel", "every default"),
     absent("irc", "no open network"),
+    absent("exit", "nothing is announced"),
     absent("arbitrage", "every default"),
     absent("risk", "every default"),
     absent("execution", "every default"),
@@ -145,6 +147,8 @@ const IRC: &[Key] = &[
     absent("bind", "the machine's own choice"),
     absent("login_file", "no password"),
 ];
+
+const EXIT: &[Key] = &[default("broadcast_min", "{}")];
 
 const ARBITRAGE: &[Key] = &[
     default("edge_min", "\"0.1%\""),

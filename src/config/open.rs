@@ -5,10 +5,13 @@ use std::net::IpAddr;
 use toml::de::DeValue;
 
 use crate::config::fault::Reason;
+use crate::config::limits::pair_key;
 use crate::config::node::path;
 use crate::config::raw::{Reader, Section};
 use crate::config::scalar;
 use crate::discovery::network::{Mode, NETWORKS_MAX, Network, Settings, Trust};
+use crate::model::instrument::Pair;
+use crate::model::number::Quantity;
 
 /// Trust goes from 0 to 10.
 const TRUST_MAX: u16 = 10;
@@ -46,6 +49,7 @@ pub(super) fn read<'t>(
         }
         networks.push(network);
     }
+    let broadcast_min = exit(reader, root, mode);
     let mode = mode?;
     if networks.is_empty() && mode != Mode::Dark && root.get("irc").is_none() {
         let why = format!(
@@ -64,8 +68,26 @@ pub(super) fn read<'t>(
         is_reachable: is_reachable?,
         ports,
         is_local_allowed: is_local_allowed?,
+        broadcast_min,
         networks,
     })
+}
+
+/// Reads `[exit]`. A dark node exists for listed ones only, so it has nobody to announce anything to.
+fn exit<'t>(
+    reader: &mut Reader<'t>,
+    root: &Section<'t>,
+    mode: Option<Mode>,
+) -> Vec<(Pair, Quantity)> {
+    let section = reader.section(root, "exit");
+    let amount = |pair: &Pair, value: &DeValue<'_>| scalar::amount(value, pair.base);
+    let broadcast_min = reader.table(&section, "broadcast_min", pair_key, amount);
+    if mode == Some(Mode::Dark) && !broadcast_min.is_empty() {
+        let why = "an exit in mode `dark` would speak to strangers".to_owned();
+        let remedy = "write mode = \"mixed\" for the exit of a darknet, or take [exit] out";
+        reader.refuse_key(&section, "broadcast_min", Reason::Conflict { why, remedy });
+    }
+    broadcast_min
 }
 
 fn network<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Network> {

@@ -8,6 +8,9 @@ use std::str::FromStr;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use thiserror::Error;
 
+use crate::model::instrument::Pair;
+use crate::model::number::Quantity;
+
 /// Networks that one node is on at most.
 pub const NETWORKS_MAX: usize = 8;
 
@@ -111,6 +114,9 @@ pub struct Settings {
     pub ports: Option<(u16, u16)>,
     /// Private and local addresses of strangers are dialled as well: for rehearsals on one machine.
     pub is_local_allowed: bool,
+    /// The least offer that is announced, and heard, of what is given (base) for what is wanted
+    /// (quote). Of other pairs nothing is.
+    pub broadcast_min: Vec<(Pair, Quantity)>,
     pub networks: Vec<Network>,
 }
 
@@ -126,6 +132,7 @@ impl Default for Settings {
             is_reachable: None,
             ports: None,
             is_local_allowed: false,
+            broadcast_min: Vec::new(),
             networks: Vec::new(),
         }
     }

@@ -98,6 +98,8 @@ pub struct Owed {
     /// where the matcher lapsed.
     pub counted: BTreeMap<(OfferId, NodeId, MatchId), (Currency, Part)>,
     pub offers: BTreeMap<OfferId, OpenOffer>,
+    /// Offers that the channel was told of, and not that they are over, with their versions.
+    pub spoken: BTreeMap<OfferId, u32>,
     pub holds: BTreeMap<MatchId, BoundHold>,
     pub relays: BTreeMap<MatchId, Bound>,
     /// Aggregates that the origin has sealed.
@@ -213,9 +215,10 @@ impl Owed {
                 result,
                 at,
             } => self.close_plan(plan, (base, quote), tally, result, at),
-            Record::Balance { .. } | Record::Named { .. } | Record::Nonces { .. } => {
-                self.apply_venue_record(record);
-            }
+            Record::Balance { .. }
+            | Record::Named { .. }
+            | Record::Nonces { .. }
+            | Record::Spoken { .. } => self.apply_word(record),
             Record::OfferOpened { .. }
             | Record::Accepted { .. }
             | Record::Counted { .. }
@@ -228,7 +231,7 @@ impl Owed {
         }
     }
 
-    fn apply_venue_record(&mut self, record: Record) {
+    fn apply_word(&mut self, record: Record) {
         if let Record::Balance {
             location,
             currency,
@@ -244,6 +247,16 @@ impl Owed {
         } else if let Record::Nonces { venue, below } = record {
             let known = self.nonces.entry(venue).or_default();
             *known = below.max(*known);
+        } else if let Record::Spoken {
+            offer,
+            version,
+            is_over,
+        } = record
+        {
+            match is_over {
+                true => self.spoken.remove(&offer),
+                false => self.spoken.insert(offer, version),
+            };
         }
     }
 
@@ -367,7 +380,8 @@ impl Owed {
             | Record::PlanClosed { .. }
             | Record::Balance { .. }
             | Record::Named { .. }
-            | Record::Nonces { .. } => (),
+            | Record::Nonces { .. }
+            | Record::Spoken { .. } => (),
         }
     }
 
@@ -423,6 +437,7 @@ impl Owed {
             | Record::Balance { .. }
             | Record::Named { .. }
             | Record::Nonces { .. }
+            | Record::Spoken { .. }
             | Record::OfferOpened { .. }
             | Record::Accepted { .. }
             | Record::Counted { .. }

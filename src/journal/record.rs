@@ -130,6 +130,12 @@ pub enum Record {
         venue: VenueId,
         below: u64,
     },
+    /// A line about an own offer goes to the channel: that it is open, or that it is over.
+    Spoken {
+        offer: OfferId,
+        version: u32,
+        is_over: bool,
+    },
 }
 
 impl Record {
@@ -156,6 +162,7 @@ impl Record {
             Self::Balance { .. } => (18, "balance"),
             Self::Named { .. } => (19, "named"),
             Self::Nonces { .. } => (20, "nonces"),
+            Self::Spoken { .. } => (21, "spoken"),
         }
     }
 
@@ -220,7 +227,8 @@ impl Record {
             | Self::RelayOver { .. }
             | Self::Balance { .. }
             | Self::Named { .. }
-            | Self::Nonces { .. } => self.write_offer_record(&mut writer),
+            | Self::Nonces { .. }
+            | Self::Spoken { .. } => self.write_offer_record(&mut writer),
         }
     }
 
@@ -274,7 +282,8 @@ impl Record {
             | Self::RelayOver { .. }
             | Self::Balance { .. }
             | Self::Named { .. }
-            | Self::Nonces { .. } => self.write_other_record(writer),
+            | Self::Nonces { .. }
+            | Self::Spoken { .. } => self.write_other_record(writer),
             Self::Booted { .. }
             | Self::Switched { .. }
             | Self::Granted { .. }
@@ -325,6 +334,15 @@ impl Record {
             Self::Nonces { venue, below } => {
                 writer.venue(*venue);
                 writer.u64(*below);
+            }
+            Self::Spoken {
+                offer,
+                version,
+                is_over,
+            } => {
+                writer.raw(&offer.0);
+                writer.u64(u64::from(*version));
+                writer.flag(*is_over);
             }
             Self::PlanClosed { .. } => self.write_plan_closed(writer),
             Self::HoldConfirmed {
@@ -497,13 +515,19 @@ impl Record {
                 id: MatchId(reader.u64("match")?),
                 is_sealed: reader.flag("sealed")?,
             },
+            21 => Self::Spoken {
+                offer: reader.offer()?,
+                version: u32::try_from(reader.u64("version")?)
+                    .map_err(|_| CodecError::Range("version"))?,
+                is_over: reader.flag("over")?,
+            },
             ordinal => return Err(CodecError::Ordinal(ordinal)),
         })
     }
 }
 
 /// The crash points: every record's ordinal and name.
-pub const NAMES: [(u8, &str); 20] = [
+pub const NAMES: [(u8, &str); 21] = [
     (1, "booted"),
     (2, "switched"),
     (3, "granted"),
@@ -524,6 +548,7 @@ pub const NAMES: [(u8, &str); 20] = [
     (18, "balance"),
     (19, "named"),
     (20, "nonces"),
+    (21, "spoken"),
 ];
 
 fn write_match(writer: &mut Writer<'_>, offer: &OfferId, peer: &NodeId, id: &MatchId) {
@@ -650,6 +675,11 @@ mod tests {
             Record::Nonces {
                 venue: market.venue,
                 below: 77,
+            },
+            Record::Spoken {
+                offer: OfferId([3; 16]),
+                version: 2,
+                is_over: true,
             },
         ]
     }

@@ -38,6 +38,7 @@ impl Node {
         self.take_up_orders(&owed, now, out);
         self.take_up_legs(&owed, now);
         self.take_up_offers(&owed, now);
+        self.take_back(&owed.spoken, out);
         self.earlier_envelopes = owed.envelopes.keys().copied().collect();
     }
 

@@ -109,7 +109,8 @@ impl Node {
                 self.handle_decision(from, message, now, out);
                 return;
             }
-            Message::Market { .. }
+            Message::Inquire { .. }
+            | Message::Market { .. }
             | Message::Quote(_)
             | Message::Probe(_)
             | Message::ProbeReply(_)
@@ -164,6 +165,7 @@ impl Node {
             | Message::NoMatch { .. }
             | Message::Confirm { .. }
             | Message::Lapse { .. }
+            | Message::Inquire { .. }
             | Message::Market { .. }
             | Message::Quote(_)
             | Message::Probe(_)
@@ -241,10 +243,7 @@ impl Node {
                 *peer != from
                     && *peer != ask.origin
                     && !asked.contains(peer)
-                    && self
-                        .peers
-                        .get(peer)
-                        .is_some_and(|peer| peer.link.is_ready())
+                    && self.is_askable(*peer)
             })
             .collect()
     }
@@ -633,6 +632,7 @@ impl Node {
             received,
         };
         self.journal(&record, out);
+        self.announce_over(id, out);
         if let Some((base, units)) = covered {
             self.gate.expose(base, units);
         }

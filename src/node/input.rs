@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::discovery::announce::Announcement;
 use crate::discovery::shown::Shown;
 use crate::latency::train::{PathCount, Shape, Spread};
 use crate::membership::{Direction, Peer};
@@ -47,6 +48,10 @@ pub enum Input<'a> {
         address: IpAddr,
         link: LinkNo,
         direction: Direction,
+    },
+    /// Somebody announced something on the channel; the signature is the key's in the line.
+    Announced {
+        announced: Box<Announcement>,
     },
     LinkDown {
         link: LinkNo,
@@ -182,6 +187,7 @@ impl Input<'_> {
             Self::VenueReply { .. } => "venue_reply",
             Self::LinkUp { .. } => "link_up",
             Self::Met { .. } => "met",
+            Self::Announced { .. } => "announced",
             Self::LinkDown { .. } => "link_down",
             Self::DialFailed { .. } => "dial_failed",
             Self::LinkStream { .. } => "link_stream",

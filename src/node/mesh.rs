@@ -258,6 +258,7 @@ impl Node {
             | Message::Seal { .. }
             | Message::Lapse { .. }
             | Message::Withdraw { .. }
+            | Message::Inquire { .. }
             | Message::Talk(_) => (),
         }
     }
@@ -386,6 +387,7 @@ impl Node {
             | Message::Seal { .. }
             | Message::Lapse { .. }
             | Message::Withdraw { .. } => self.handle_deal(from, message, now, out),
+            Message::Inquire { offer } => self.handle_inquire(from, offer, now, out),
             Message::Talk(talk) => self.handle_talk(from, talk, now, out),
             Message::Quote(_) | Message::Probe(_) | Message::ProbeReply(_) => (),
         }

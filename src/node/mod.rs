@@ -11,6 +11,7 @@
 //! desk     beside the venue: envelopes, fires, orders, paper
 //! legs     plans and their legs, recovery, accounts
 //! deals    matches: scatter, answer, gather, accept
+//! exit     the open channel: what is announced, and what others announce
 //! offers   own offers: what is left over, what can be pledged
 //! mesh     links, messages, round trips
 //! trains   probes, own and peers'; surveys: of a whole mesh
@@ -27,6 +28,7 @@ pub mod command;
 mod deals;
 mod desk;
 mod detect;
+mod exit;
 mod feeds;
 pub mod input;
 mod legs;
@@ -133,6 +135,7 @@ pub struct Node {
     origins: Origins,
     relays: Relays,
     holds: Holds,
+    voice: exit::Voice,
     cooldowns: BTreeMap<(Currency, Currency), Time>,
 
     transfers: VecDeque<(Time, desk::Moving)>,
@@ -341,6 +344,7 @@ impl Node {
             origins: Origins::new(me.owner, settings.offer.clone()),
             relays: Relays::default(),
             holds: Holds::new(settings.offer.rails.clone()),
+            voice: exit::Voice::default(),
             cooldowns: BTreeMap::new(),
             transfers: VecDeque::new(),
             trains: trains::Trains::default(),
@@ -412,6 +416,7 @@ impl Node {
                 link,
                 direction,
             } => self.handle_met(peer, address, (link, direction), now, out),
+            Input::Announced { announced } => self.handle_announced(&announced, now),
             Input::LinkDown { link } => self.links.handle_down(link, now),
             Input::DialFailed { peer } => self.links.handle_dial_failed(peer, now),
             Input::LinkStream { link, bytes } => self.handle_link_stream(link, bytes, now, out),
@@ -453,6 +458,7 @@ impl Node {
             self.feeds_deadline(),
             self.mesh_deadline(),
             self.guests_deadline(),
+            self.voice.deadline(),
             self.trains_deadline(),
         ] {
             next = Deadline::earlier(next, other);
@@ -610,6 +616,8 @@ impl Node {
         let peers = self.askable_peers();
         let sayings = self.origins.handle_deadline(&peers, now);
         self.say_all(sayings, now, out);
+        self.announce_due(out);
+        self.tend_inquiries(now, out);
         self.tend_feeds(now, out);
         self.tend_links(now, out);
         self.tend_trains(now, out);
@@ -687,6 +695,7 @@ impl Node {
                 self.send(to, &message, now, out);
             }
         }
+        self.speak_durable(out);
         self.arm_committed(now, out);
         self.grant_nonces(now, out);
     }

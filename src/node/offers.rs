@@ -23,9 +23,7 @@ impl Node {
         self.links
             .nearest()
             .filter_map(|(id, rtt)| {
-                let peer = self.peers.get(&id).filter(|peer| peer.link.is_ready())?;
-                let has_place = peer.is_listed || self.guests.is_placed(id);
-                let peer = Some(peer).filter(|_| has_place)?;
+                let peer = self.peers.get(&id).filter(|_| self.is_askable(id))?;
                 Some(Asked {
                     peer: id,
                     trust: peer.peer.trust,

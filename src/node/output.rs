@@ -24,6 +24,8 @@ pub enum Output {
     Forget { peer: NodeId },
     /// Tell the open side how this node stands to another one.
     Standing { peer: NodeId, standing: Standing },
+    /// Sign and say on the channel what these bytes hold (`discovery::announce::take_over`).
+    Announce { bytes: Bytes },
     /// Send on the link's ordered stream.
     LinkStream { link: LinkNo, bytes: Bytes },
     /// Send as a datagram; may be lost.

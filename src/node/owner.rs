@@ -154,8 +154,9 @@ impl Node {
                 return Done::refused(text);
             }
         };
-        if self.askable_peers().is_empty() {
-            return Done::failed("no peer is linked, so nobody would hear of it");
+        if self.askable_peers().is_empty() && !self.is_broadcast(&line, line.quantity) {
+            let why = "no peer is linked, and it is not announced, so nobody would hear of it";
+            return Done::failed(why);
         }
         match self.open_offer(line, reserve, None, now, out) {
             Ok(id) => Done::ok(format!("offer {id}")),

@@ -170,6 +170,13 @@ impl Node {
         self.peers.get(&id).is_some_and(|peer| peer.is_listed)
     }
 
+    /// Tells whether a peer is linked and asked about offers unbidden: listed ones are. A stranger
+    /// hears of what is announced, and inquires.
+    pub(super) fn is_askable(&self, id: NodeId) -> bool {
+        let linked = self.peers.get(&id).filter(|peer| peer.link.is_ready());
+        linked.is_some_and(|peer| peer.is_listed)
+    }
+
     /// Tells whether a stranger may say this.
     pub(super) const fn is_open_message(message: &Message) -> bool {
         match message {
@@ -181,7 +188,8 @@ impl Node {
             | Message::Release { .. }
             | Message::Seal { .. }
             | Message::Lapse { .. }
-            | Message::Withdraw { .. } => true,
+            | Message::Withdraw { .. }
+            | Message::Inquire { .. } => true,
             Message::Market { .. }
             | Message::Quote(_)
             | Message::Probe(_)
@@ -222,6 +230,11 @@ impl Node {
                 },
             }
         });
+        let mut counts = shown.counts;
+        for what in ["announced", "heard_line", "inquire", "let_go"] {
+            let times = self.totals.messages.get(what);
+            counts.extend(times.map(|times| (what.to_owned(), *times)));
+        }
         let mut nodes: Vec<ChannelNode> = nodes.collect();
         nodes.sort_by_key(|node| (!node.linked, node.rtt_us_p50.unwrap_or(u64::MAX)));
         ChannelReport {
@@ -230,7 +243,7 @@ impl Node {
             channel: self.settings.open.channel.clone(),
             networks: shown.networks,
             nodes,
-            counts: shown.counts,
+            counts,
         }
     }
 }

@@ -144,6 +144,8 @@ impl Origins {
     const DOUBT: Span = Span::secs(5);
     /// Times an ask may be handed on inside the darknet.
     const HOPS: u8 = 1;
+    /// Nodes that are asked about one offer; whoever inquires beyond them is not.
+    const ASKED_MAX: usize = 512;
 
     pub fn new(owner: OwnerId, settings: Settings) -> Self {
         Self {
@@ -327,6 +329,38 @@ impl Origins {
         (at < Time::MAX).then_some(Deadline { at, why: "offer" })
     }
 
+    /// Asks one more node about an offer that is open, as it wishes.
+    pub fn invite(&mut self, id: OfferId, asked: Asked, now: Time) -> Vec<Saying> {
+        let (gather, owner) = (self.settings.gather, self.owner);
+        let Some(own) = self.open.get_mut(&id) else {
+            return Vec::new();
+        };
+        let is_open = !matches!(own.state, OriginState::Closed(_) | OriginState::Settling);
+        let is_worth = own.open_quantity() >= own.offer.part_min;
+        let is_early = now + gather < own.offer.expires;
+        let is_new = !own.views.contains_key(&asked.peer);
+        let has_room = own.views.len() < Self::ASKED_MAX;
+        if !(is_open && is_worth && is_early && is_new && has_room) {
+            return Vec::new();
+        }
+        let until = now + gather;
+        match own.state {
+            OriginState::Gathering { .. } => own.state = OriginState::Gathering { until },
+            OriginState::Standing | OriginState::Settling | OriginState::Closed(_) => {
+                own.enter(OriginState::Gathering { until });
+            }
+        }
+        own.gather.handle_asked(asked.peer);
+        own.views.insert(asked.peer, asked);
+        let say = Say::Ask {
+            ask: own.ask(owner, Self::HOPS),
+            answer_within: gather.less(asked.rtt),
+            hold: self.settings.hold,
+        };
+        let to = asked.peer;
+        vec![Saying { to, say }]
+    }
+
     /// Does what is due; `peers` are asked where an offer goes into another round.
     pub fn handle_deadline(&mut self, peers: &[Asked], now: Time) -> Vec<Saying> {
         let mut sayings = Vec::new();
@@ -433,18 +467,7 @@ impl Origins {
 
     fn scatter(&self, own: &mut OwnOffer, peers: &[Asked], now: Time) -> Vec<Saying> {
         own.rounds += 1;
-        let line = Line {
-            quantity: own.open_quantity(),
-            ..own.offer.line
-        };
-        let ask = Ask {
-            offer: own.offer.id,
-            origin: own.offer.origin,
-            owner: self.owner,
-            line,
-            part_min: own.offer.part_min,
-            hops: Self::HOPS,
-        };
+        let ask = own.ask(self.owner, Self::HOPS);
         own.enter(OriginState::Gathering {
             until: now + self.settings.gather,
         });
@@ -523,6 +546,21 @@ impl Origins {
 }
 
 impl OwnOffer {
+    /// Returns what others are asked: what is still open, on its terms.
+    fn ask(&self, owner: OwnerId, hops: u8) -> Ask {
+        Ask {
+            offer: self.offer.id,
+            origin: self.offer.origin,
+            owner,
+            line: Line {
+                quantity: self.open_quantity(),
+                ..self.offer.line
+            },
+            part_min: self.offer.part_min,
+            hops,
+        }
+    }
+
     pub fn tally(&self) -> Tally {
         let line = &self.offer.line;
         Tally {
@@ -571,7 +609,7 @@ impl OwnOffer {
     }
 
     /// Returns what is neither filled, nor being accepted, nor released.
-    fn open_quantity(&self) -> Quantity {
+    pub fn open_quantity(&self) -> Quantity {
         let accepting = self
             .gather
             .candidates()

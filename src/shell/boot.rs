@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::mpsc::Receiver;
 
 use crate::config::FILE_BYTES_MAX;
 use crate::config::capability::{Capability, CapabilityError};
@@ -28,7 +29,7 @@ use crate::shell::driver::{Driver, Hands, Jobs};
 use crate::shell::feed::{self, FeedHandle, FeedSettings, Stream};
 use crate::shell::identity::{Identity, IdentityError};
 use crate::shell::mesh::{Mesh, Profile};
-use crate::shell::open::{Open, OpenError};
+use crate::shell::open::{Begin, Open, OpenError, Told};
 use crate::shell::orders::{self, OrdersError, OrdersHandle, OrdersSettings};
 use crate::shell::pacer::Pacer;
 use crate::shell::peers::{PeerList, PeerListError};
@@ -145,11 +146,10 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
     let clients = clients(&home, &config, identity.node_id(), clock)?;
     let live: Vec<VenueId> = clients.keys().copied().collect();
     let (store, owed) = open_store(&home.join(&config.store), crash)?;
+    let is_first_run = owed.incarnation == 0;
     let mut random = Random::new(seed);
-    let me = Me {
-        id: identity.node_id(),
-        owner: identity.owner(),
-    };
+    let (id, owner) = (identity.node_id(), identity.owner());
+    let me = Me { id, owner };
     let now = clock.now();
     let mut outbox = Outbox::new();
     let node_seed = random.next_u64();
@@ -169,13 +169,12 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
         &peers,
         sink,
     )?;
-    let open = match config.open.networks.is_empty() {
-        true => None,
-        false => {
-            let begin = (clock, random.next_u64());
-            Some(Open::start(&home, &config, &identity, &peers, begin)?)
-        }
+    let begin = Begin {
+        is_first_run,
+        clock,
+        seed: random.next_u64(),
     };
+    let open = open_side(&home, &config, &identity, &peers, begin)?;
     let (open, told) = open.unzip();
     let (works, jobs) = Jobs::new(identity, home.join(CONFIG_FILE));
     let mut hands = Hands {
@@ -197,6 +196,20 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
     }
     driver.start(hands, jobs, told);
     Ok(driver)
+}
+
+/// Begins the open side, where the owner wants one.
+fn open_side(
+    home: &Path,
+    config: &Config,
+    identity: &Arc<Identity>,
+    peers: &[Peer],
+    begin: Begin,
+) -> Result<Option<(Open, Receiver<Told>)>, StartError> {
+    if config.open.networks.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Open::start(home, config, identity, peers, begin)?))
 }
 
 /// Opens a venue's two ways: its orders, and its feed.

@@ -231,7 +231,9 @@ impl Driver {
             Output::CloseLink { link } => self.close_link(hands, link),
             Output::LinkStream { link, bytes } => self.send(hands, link, bytes, outbox),
             Output::LinkDatagram { link, bytes } => self.send_datagram(hands, link, bytes, outbox),
-            Output::Forget { .. } | Output::Standing { .. } => self.act_on_open(hands, output),
+            Output::Forget { .. } | Output::Standing { .. } | Output::Announce { .. } => {
+                self.act_on_open(hands, output, outbox);
+            }
             Output::VenueFrame { venue, bytes } => {
                 if let Some(feed) = hands.feeds.get(&venue) {
                     feed.send(outbox.read(bytes));

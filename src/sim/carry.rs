@@ -74,6 +74,7 @@ impl World {
                 | Output::CountPath { .. }
                 | Output::Forget { .. }
                 | Output::Standing { .. }
+                | Output::Announce { .. }
                 | Output::Answer { .. }
                 | Output::Notice { .. } => (),
             }
@@ -121,6 +122,7 @@ impl World {
             | Output::CloseLink { .. }
             | Output::Forget { .. }
             | Output::Standing { .. }
+            | Output::Announce { .. }
             | Output::LinkDatagram { .. }
             | Output::VenueFrame { .. }
             | Output::VenueReconnect { .. }
@@ -149,6 +151,7 @@ impl World {
             | Output::VenueFrame { bytes, .. }
             | Output::VenueRequest { bytes, .. }
             | Output::Journal { bytes, .. }
+            | Output::Announce { bytes }
             | Output::Answer { bytes, .. }
             | Output::Probe { bytes, .. }
             | Output::Work { bytes, .. }

@@ -148,6 +148,7 @@ impl Checker {
             | Record::Switched { .. }
             | Record::Named { .. }
             | Record::Nonces { .. }
+            | Record::Spoken { .. }
             | Record::EnvelopeClosed { .. }
             | Record::Drawn { .. }
             | Record::LegFired { .. }

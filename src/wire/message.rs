@@ -84,6 +84,8 @@ pub enum Message {
     Lapse { offer: OfferId, id: MatchId },
     /// The offer is over.
     Withdraw { offer: OfferId },
+    /// Ask me about an offer that you announced on the channel.
+    Inquire { offer: OfferId },
 }
 
 /// A book as a peer hears it.
@@ -135,6 +137,7 @@ impl Message {
             Self::Seal { .. } => (17, "seal"),
             Self::Lapse { .. } => (18, "lapse"),
             Self::Withdraw { .. } => (19, "withdraw"),
+            Self::Inquire { .. } => (29, "inquire"),
         }
     }
 
@@ -177,7 +180,8 @@ impl Message {
             | Self::Release { .. }
             | Self::Seal { .. }
             | Self::Lapse { .. }
-            | Self::Withdraw { .. } => self.write_offer_message(&mut writer),
+            | Self::Withdraw { .. }
+            | Self::Inquire { .. } => self.write_offer_message(&mut writer),
         }
     }
 
@@ -235,7 +239,7 @@ impl Message {
             Self::Release { offer, id } | Self::Seal { offer, id } | Self::Lapse { offer, id } => {
                 write_match_id(writer, offer, id);
             }
-            Self::Withdraw { offer } => writer.raw(&offer.0),
+            Self::Withdraw { offer } | Self::Inquire { offer } => writer.raw(&offer.0),
             Self::Market { .. }
             | Self::Quote(_)
             | Self::Probe(_)
@@ -283,6 +287,9 @@ impl Message {
             ordinal @ 11..=19 => Self::read_offer_message(ordinal, &mut reader)?,
             20 => Self::Probe(Probe::read(&mut reader)?),
             21 => Self::ProbeReply(Probe::read(&mut reader)?),
+            29 => Self::Inquire {
+                offer: reader.offer()?,
+            },
             ordinal if Talk::ORDINALS.contains(&ordinal) => {
                 Self::Talk(Talk::read(ordinal, &mut reader)?)
             }

@@ -15,17 +15,21 @@ pub enum Version {
     /// Probes have numbers and the peer's moments; trains and surveys. The probes of version 1 have
     /// no successor that such a node would understand, and none was ever released.
     V2 = 2,
+    /// Exits inquire after offers that were announced. A node of version 2 would close the link at
+    /// that, and none was ever released.
+    V3 = 3,
 }
 
 impl Version {
-    pub const CURRENT: Self = Self::V2;
+    pub const CURRENT: Self = Self::V3;
     /// The oldest version this node still speaks.
-    pub const OLDEST: Self = Self::V2;
+    pub const OLDEST: Self = Self::V3;
 
     pub const fn number(self) -> u8 {
         match self {
             Self::V1 => 1,
             Self::V2 => 2,
+            Self::V3 => 3,
         }
     }
 }

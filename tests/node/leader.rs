@@ -393,6 +393,7 @@ impl<P: Probe> Leader<P> {
                 | Output::CloseLink { .. }
                 | Output::Forget { .. }
                 | Output::Standing { .. }
+                | Output::Announce { .. }
                 | Output::LinkStream { .. }
                 | Output::Answer { .. }
                 | Output::Transfer { .. }
@@ -602,6 +603,7 @@ pub(crate) fn legs_among(outputs: &[Output], out: &Outbox) -> (bool, bool) {
             | Output::CloseLink { .. }
             | Output::Forget { .. }
             | Output::Standing { .. }
+            | Output::Announce { .. }
             | Output::LinkDatagram { .. }
             | Output::Probe { .. }
             | Output::VenueFrame { .. }

@@ -10,6 +10,7 @@
 //! One announcement has exactly one text. Who spoke is the key in the line; a nick says nothing.
 
 mod group;
+mod handed;
 mod text;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::fmt;
 use thiserror::Error;
 
 pub use crate::discovery::announce::group::{Group, Unfilled, group};
+pub use crate::discovery::announce::handed::{hand_out, take_over};
 use crate::model::codec::CodecError;
 use crate::model::currency::Currency;
 use crate::model::grammar::GrammarError;

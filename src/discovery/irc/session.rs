@@ -218,6 +218,13 @@ impl Session {
         self.pace.push(urgency, line)
     }
 
+    /// Tells whether what this node says to the channel is heard there.
+    pub fn may_speak(&self) -> bool {
+        let own = self.channel.member(&self.nick);
+        let has_rank = own.is_some_and(|own| own.has_voice || own.is_operator);
+        self.is_on() && (has_rank || !self.channel.is_moderated())
+    }
+
     /// Lets a line to the channel wait for its turn.
     ///
     /// # Errors

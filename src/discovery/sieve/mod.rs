@@ -30,12 +30,13 @@ use std::sync::Arc;
 use crate::discovery::announce::{
     AnnounceError, Announcement, CLOCK_TOLERANCE, LIFE_S_MAX, Said, Signer,
 };
+use crate::discovery::network::NetworkNo;
 pub use crate::discovery::sieve::counts::{Counts, Refusal};
 pub use crate::discovery::sieve::memory::{CLAIMED_MAX, PEERNETS_MAX, SEEN_MAX, Token};
 use crate::discovery::sieve::memory::{Heard, Seen, Tokens};
 pub use crate::discovery::sieve::quota::{
-    CLAIMS_MAX, NETWORK_BURST, NETWORK_EVERY, NetworkNo, SIGNER_BURST, SIGNER_EVERY,
-    STRANGERS_BURST, STRANGERS_EVERY, STRIKES_FOR, STRIKES_MAX, TRUST_MAX,
+    CLAIMS_MAX, NETWORK_BURST, NETWORK_EVERY, SIGNER_BURST, SIGNER_EVERY, STRANGERS_BURST,
+    STRANGERS_EVERY, STRIKES_FOR, STRIKES_MAX, TRUST_MAX,
 };
 use crate::discovery::sieve::quota::{Claim, Quota};
 use crate::model::ids::PeernetId;

@@ -8,26 +8,9 @@ use std::collections::BTreeMap;
 
 use crate::discovery::announce::Signer;
 use crate::discovery::irc::pace::Allowance;
+use crate::discovery::network::{NETWORKS_MAX, NetworkNo};
 use crate::discovery::sieve::Refusal;
 use crate::model::time::{Span, Time};
-
-/// One of the IRC networks that a node is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NetworkNo(u8);
-
-impl NetworkNo {
-    /// Networks at once.
-    pub const COUNT_MAX: u8 = 8;
-
-    /// Returns the network of that number, from 0; `None` from [`NetworkNo::COUNT_MAX`] on.
-    pub const fn new(number: u8) -> Option<Self> {
-        if number < Self::COUNT_MAX {
-            Some(Self(number))
-        } else {
-            None
-        }
-    }
-}
 
 /// The highest trust there is.
 pub const TRUST_MAX: u8 = 10;
@@ -63,7 +46,7 @@ pub(super) struct Quota {
     listed: Buckets,
     strangers: Buckets,
     all_strangers: Allowance,
-    networks: [Allowance; NetworkNo::COUNT_MAX as usize],
+    networks: [Allowance; NETWORKS_MAX],
 }
 
 /// The buckets of some claims. A key has one trust at a time, so trust is no part of the name.
@@ -93,7 +76,8 @@ impl Quota {
         if claim.trust == 0 && strangers_at > now {
             return Err(Refusal::StrangersQuota);
         }
-        let network = &mut self.networks[usize::from(claim.network.0)];
+        let network = self.networks.get_mut(usize::from(claim.network.0));
+        let network = network.ok_or(Refusal::NetworkQuota)?;
         if network.due_at(NETWORK_BURST, NETWORK_EVERY) > now {
             return Err(Refusal::NetworkQuota);
         }
@@ -184,7 +168,7 @@ mod tests {
         let mut key = [0; 32];
         key[..4].copy_from_slice(&signer.to_le_bytes());
         Claim {
-            network: NetworkNo::new(network).unwrap(),
+            network: NetworkNo(network),
             signer: Signer(key),
             trust,
         }

@@ -34,6 +34,7 @@ impl Driver {
                         bytes: &bytes,
                     }),
                 },
+                Told::Announced(announced) => self.step(Input::Announced { announced }),
                 Told::Shown { number, shown } => {
                     let command = Command::Channel(Some(Box::new(shown)));
                     self.step(Input::Command { number, command });
@@ -107,11 +108,15 @@ impl Driver {
     }
 
     /// Does what the node wants of the open side.
-    pub(super) fn act_on_open(&self, hands: &Hands, output: Output) {
+    pub(super) fn act_on_open(&self, hands: &Hands, output: Output, outbox: &Outbox) {
         match output {
             Output::Forget { peer } => hands.mesh.remove_peer(peer),
             Output::Standing { peer, standing } => {
                 with(hands, |open| open.stand(peer, standing));
+            }
+            Output::Announce { bytes } => {
+                let bytes = outbox.read(bytes);
+                with(hands, |open| open.announce(bytes));
             }
             Output::Dial { .. }
             | Output::CloseLink { .. }

@@ -104,6 +104,7 @@ impl Driver {
             | Output::CloseLink { .. }
             | Output::Forget { .. }
             | Output::Standing { .. }
+            | Output::Announce { .. }
             | Output::LinkStream { .. }
             | Output::LinkDatagram { .. }
             | Output::VenueFrame { .. }

@@ -35,6 +35,11 @@ pub enum Wish {
         urgency: Urgency,
         line: Line,
     },
+    /// Say it to the channel, where this node may.
+    Say {
+        urgency: Urgency,
+        text: String,
+    },
     /// Hands out who is there.
     Show(oneshot::Sender<View>),
 }
@@ -253,6 +258,10 @@ impl Run {
         match wish {
             Wish::Send { urgency, line } => {
                 self.ear.dropped += u64::from(self.session.send(urgency, line).is_err());
+            }
+            Wish::Say { urgency, text } => {
+                let is_said = self.session.may_speak() && self.session.say(urgency, &text).is_ok();
+                self.ear.dropped += u64::from(!is_said);
             }
             Wish::Show(asker) => {
                 let channel = self.session.seen();

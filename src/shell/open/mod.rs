@@ -11,6 +11,7 @@ mod link;
 mod meeting;
 mod side;
 mod tls;
+mod voice;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::FILE_BYTES_MAX;
 use crate::config::checked::Config;
+use crate::discovery::announce::Announcement;
 use crate::discovery::irc::login::Login;
 use crate::discovery::irc::session::{Session, Settings};
 use crate::discovery::network::{Network, NetworkNo};
@@ -44,6 +46,7 @@ use crate::shell::open::link::DATAGRAM;
 use crate::shell::open::meeting::{Host, MeetError, Met};
 use crate::shell::open::side::Side;
 use crate::shell::open::tls::Configs;
+use crate::shell::open::voice::Voice;
 use crate::shell::pinned_tls::{Credentials, ListedPins};
 use crate::shell::private_file::{self, PrivateFileError};
 
@@ -94,6 +97,8 @@ pub(super) enum Told {
     Down {
         link: LinkNo,
     },
+    /// A line that passed the sieve, and its signature.
+    Announced(Box<Announcement>),
     /// What this command asked for.
     Shown {
         number: CommandNo,
@@ -107,6 +112,8 @@ enum Asked {
     StrikeOff(NodeId),
     Standing(NodeId, Standing),
     Show(CommandNo),
+    /// What the node wants said, as it hands it out.
+    Announce(Vec<u8>),
 }
 
 /// The core's end.
@@ -126,20 +133,15 @@ impl Open {
         config: &Config,
         identity: &Arc<Identity>,
         peers: &[Peer],
-        (clock, seed): (Clock, u64),
+        Begin {
+            is_first_run,
+            clock,
+            seed,
+        }: Begin,
     ) -> Result<(Self, mpsc::Receiver<Told>), OpenError> {
         let open = &config.open;
         let listed = ListedPins::default();
-        let only = (!open.wants_strangers()).then(|| listed.clone());
-        let credentials = Credentials {
-            certificate: identity.certificate(),
-            key: identity.private_key(),
-        };
-        let card = identity.card(&config.name, &config.advertise)?;
-        let host = Host {
-            configs: Configs::new(&credentials, only)?,
-            card: format!("{card}\n").into(),
-        };
+        let host = host(config, identity, &listed)?;
         let mut networks = Vec::new();
         for network in &open.networks {
             networks.push((network.clone(), login(home, network)?));
@@ -149,8 +151,11 @@ impl Open {
         let (asked, asks) = mpsc::channel(ASKED_MAX);
         let (told, tells) = mpsc::channel(TOLD_MAX);
         let (end, ended) = oneshot::channel();
+        let booted_at = (!is_first_run).then(|| clock.now());
+        let voice = Voice::new(Arc::clone(identity), open, booted_at);
         let start = Start {
             station,
+            voice,
             host,
             networks,
             sessions: Settings {
@@ -207,6 +212,11 @@ impl Open {
         }
     }
 
+    /// Signs and says what the node hands out.
+    pub(super) fn announce(&self, bytes: &[u8]) {
+        self.tell(Asked::Announce(bytes.to_vec()));
+    }
+
     /// Asks what the networks show.
     pub(super) fn look(&self, number: CommandNo) {
         self.tell(Asked::Show(number));
@@ -252,6 +262,27 @@ impl Open {
     }
 }
 
+/// What a run begins with.
+pub(super) struct Begin {
+    pub(super) is_first_run: bool,
+    pub(super) clock: Clock,
+    pub(super) seed: u64,
+}
+
+/// Returns what this node shows whoever it meets; in the dark only listed keys pass.
+fn host(config: &Config, identity: &Identity, listed: &ListedPins) -> Result<Host, OpenError> {
+    let only = (!config.open.wants_strangers()).then(|| listed.clone());
+    let credentials = Credentials {
+        certificate: identity.certificate(),
+        key: identity.private_key(),
+    };
+    let card = identity.card(&config.name, &config.advertise)?;
+    Ok(Host {
+        configs: Configs::new(&credentials, only)?,
+        card: format!("{card}\n").into(),
+    })
+}
+
 /// Returns what of a frame is a message that may be lost.
 pub(super) fn datagram(frame: &[u8]) -> Option<&[u8]> {
     frame.strip_prefix(&[DATAGRAM])
@@ -281,6 +312,7 @@ fn login(home: &Path, network: &Network) -> Result<Option<Login>, OpenError> {
 /// Everything the thread begins with.
 struct Start {
     station: Station,
+    voice: Voice,
     host: Host,
     networks: Vec<(Network, Option<Login>)>,
     sessions: Settings,
@@ -339,6 +371,7 @@ impl Start {
             done,
         );
         side.ports = self.ports;
+        side.voice = Some(self.voice);
         for peer in &self.peers {
             side.list(peer);
         }

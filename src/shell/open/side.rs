@@ -12,13 +12,14 @@ use crate::discovery::network::{Network, NetworkNo};
 use crate::discovery::shown::{NetworkShown, NodeShown, Shown};
 use crate::discovery::station::{Act, AttemptNo, Sighting, Station};
 use crate::membership::Peer;
-use crate::model::ids::{CommandNo, LinkNo};
+use crate::model::ids::{CommandNo, LinkNo, NodeId};
 use crate::model::time::Time;
 use crate::shell::clock::Clock;
 use crate::shell::frames::Allowance;
 use crate::shell::irc::{self, NEWS_MAX, News, View, WISHES_MAX, Wish};
 use crate::shell::open::link::{self, STRANGER, WAITING_MAX};
 use crate::shell::open::meeting::{self, Host, Met};
+use crate::shell::open::voice::Voice;
 use crate::shell::open::{Asked, DCC_LINK, Done, LOOK_MAX, Told};
 use crate::shell::pinned_tls::ListedPins;
 
@@ -28,8 +29,12 @@ pub(super) struct Side {
     /// First and last port to listen on.
     pub(super) ports: Option<(u16, u16)>,
     pub(super) clock: Clock,
+    /// Signs what the node says, and sieves what others say.
+    pub(super) voice: Option<Voice>,
     host: Host,
     listed: ListedPins,
+    /// What the owner thinks of listed nodes.
+    trusts: BTreeMap<NodeId, u8>,
     networks: Vec<Joined>,
     /// The address that each network is dialled from.
     locals: BTreeMap<NetworkNo, IpAddr>,
@@ -58,9 +63,11 @@ impl Side {
         Self {
             station,
             ports: None,
+            voice: None,
             clock,
             host,
             listed,
+            trusts: BTreeMap::new(),
             networks: Vec::new(),
             locals: BTreeMap::new(),
             attempts: BTreeMap::new(),
@@ -73,6 +80,7 @@ impl Side {
     /// Knows a listed node; where its card says it is, nobody else has this node dial.
     pub(super) fn list(&mut self, peer: &Peer) {
         self.listed.insert(peer.pin);
+        self.trusts.insert(peer.id, peer.trust);
         self.station.list(&peer.pin, self.clock.now());
         for address in &peer.addresses {
             self.station.forbid(address.ip());
@@ -121,12 +129,16 @@ impl Side {
     pub(super) fn handle_asked(&mut self, asked: Asked) {
         match asked {
             Asked::List(peer) => self.list(&peer),
-            Asked::StrikeOff(node) => self.station.strike_off(node),
+            Asked::StrikeOff(node) => {
+                self.trusts.remove(&node);
+                self.station.strike_off(node);
+            }
             Asked::Standing(node, standing) => {
                 let now = self.clock.now();
                 self.station.handle_standing(node, standing, now);
             }
             Asked::Show(number) => self.show(number),
+            Asked::Announce(bytes) => self.announce(&bytes),
         }
     }
 
@@ -148,7 +160,37 @@ impl Side {
                 station.handle_realname(network, &nick, &realname, now);
             }
             News::Dcc { nick, text } => station.handle_dcc(network, &nick, &text, now),
-            News::Modes | News::Said { .. } | News::Told { .. } => (),
+            News::Said { text, .. } => self.hear(network, &text, now),
+            News::Modes | News::Told { .. } => (),
+        }
+    }
+
+    /// Says a line on every network that the node is on.
+    fn announce(&mut self, bytes: &[u8]) {
+        let now = self.clock.now();
+        let Some((urgency, text)) = self.voice.as_ref().and_then(|voice| voice.word(bytes, now))
+        else {
+            tracing::warn!("an announcement that could not be made was dropped");
+            return;
+        };
+        for joined in &self.networks {
+            let wish = Wish::Say {
+                urgency,
+                text: text.clone(),
+            };
+            // A network that takes no more lines is not spoken to.
+            joined.wishes.try_send(wish).ok();
+        }
+    }
+
+    fn hear(&mut self, network: NetworkNo, text: &str, now: Time) {
+        let heard = self.voice.as_mut().and_then(|voice| {
+            let listed = &self.trusts;
+            voice.hear(network, text, now, &|node| listed.get(&node).copied())
+        });
+        if let Some(announced) = heard {
+            // Where the core has that much to do, others answer.
+            self.told.try_send(Told::Announced(announced)).ok();
         }
     }
 

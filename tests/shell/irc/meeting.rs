@@ -7,17 +7,23 @@ use std::net::Ipv4Addr;
 use serde_json::Value;
 
 use crate::shell::irc::servers::{Kind, Server};
-use crate::shell::process::Node;
+use crate::shell::process::{Mode, Node, PROVIDER, Venue};
 use crate::shell::world::Folder;
 
 /// Makes a node on these servers, in a mode; its card names no address for QUIC.
 fn member(folder: &Folder, name: &str, mode: &str, servers: &[Server]) -> Node {
     let node = Node::make(folder, name, None, None);
     let port = node.port();
-    let mut text = format!(
-        "[node]\nname = \"{name}\"\nmode = \"{mode}\"\nlisten = \"127.0.0.1:{port}\"\n\
-         [channel]\nlocal_addresses = true\nrealname = \"a test\"\n"
-    );
+    let mut text =
+        format!("[node]\nname = \"{name}\"\nmode = \"{mode}\"\nlisten = \"127.0.0.1:{port}\"\n");
+    text.push_str(&networks(port, servers));
+    fs::write(node.home.join("node.toml"), text).unwrap();
+    node
+}
+
+/// Returns what a configuration says of these servers.
+fn networks(port: u16, servers: &[Server]) -> String {
+    let mut text = "[channel]\nlocal_addresses = true\nrealname = \"a test\"\n".to_owned();
     for (at, server) in servers.iter().enumerate() {
         let address = server.plain;
         // Each node has an address of its own, as one network group fills no list.
@@ -27,8 +33,7 @@ fn member(folder: &Folder, name: &str, mode: &str, servers: &[Server]) -> Node {
             own_address(port)
         ));
     }
-    fs::write(node.home.join("node.toml"), text).unwrap();
-    node
+    text
 }
 
 fn own_address(port: u16) -> Ipv4Addr {
@@ -160,4 +165,49 @@ fn listed_nodes_meet_in_the_dark_and_nobody_else_does() {
     assert_eq!(linked(&report), 0, "{report:#}");
     // The stranger asked and offered; it knows who is there and no more.
     assert_eq!(report["nodes"].as_array().unwrap().len(), 2);
+}
+
+/// What the listed nodes cannot fill is announced once, a stranger inquires, and its match is counted.
+#[test]
+fn an_offer_crosses_the_channel_and_comes_back_as_a_match() {
+    let folder = Folder::new();
+    let Some(servers) = servers(&[Kind::Ngircd, Kind::Inspircd]) else {
+        return;
+    };
+    let venue = Venue::serve("alpha", "100", 5);
+    let mut origin = Node::make(&folder, "o", Some((&venue, Mode::Paper)), None);
+    let mut provider = Node::make(&folder, PROVIDER, None, None);
+    for node in [&origin, &provider] {
+        let file = node.home.join("node.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let text = text.replace("[node]\n", "[node]\nmode = \"open\"\n");
+        let text = text.replace("ttl = \"1500ms\"", "ttl = \"20s\"");
+        let exit = "[exit]\nbroadcast_min = { \"BTC/USD\" = \"3\" }\n";
+        fs::write(&file, text + &networks(node.port(), &servers) + exit).unwrap();
+    }
+    origin.run(&[]);
+    provider.run(&[]);
+    for node in [&origin, &provider] {
+        node.wait_for(&["channel", "--json"], |report| linked(report) == 1);
+    }
+    origin.wait(|status| status["running"] == true);
+    // Below the least that is announced nobody would hear of it.
+    assert!(!origin.try_cli(&["offer", "new", "2BTC@USD:BO:SEPA", "--reserve", "90"]));
+    origin.cli(&["offer", "new", "4BTC@USD:BO:SEPA", "--reserve", "90"]);
+    let counts = |report: &Value, what: &str| report["counts"][what].as_u64().unwrap_or(0);
+    let filled = |offers: &Value, amount: &str| {
+        let offers = offers["offers"].as_array().unwrap();
+        offers.iter().any(|offer| offer["filled"] == amount)
+    };
+    origin.wait_for(&["offer", "list", "--json"], |offers| filled(offers, "4"));
+    // The line that it is open, and the one that it is over.
+    let said = origin.wait_for(&["channel", "--json"], |report| {
+        counts(report, "announced") == 2
+    });
+    assert_eq!(counts(&said, "inquire"), 1, "{said:#}");
+    // Each line was said on both networks, and counts once.
+    let heard = provider.wait_for(&["channel", "--json"], |report| {
+        counts(report, "heard_line") == 2
+    });
+    assert_eq!(counts(&heard, "heard_line"), 2);
 }

@@ -10,8 +10,9 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use crate::discovery::announce::{
     Announcement, Closed, Draft, Matched, OfferRef, Offered, Relayed, Said, Signer,
 };
+use crate::discovery::network::NetworkNo;
 use crate::discovery::sieve::{
-    Candidate, Counts, Marks, NetworkNo, Refusal, Roster, Settings, Sieve, Standing, Verdict,
+    Candidate, Counts, Marks, Refusal, Roster, Settings, Sieve, Standing, Verdict,
 };
 use crate::model::currency::{Currency, Method};
 use crate::model::ids::{NodeId, OfferId, PeernetId};
@@ -41,7 +42,7 @@ fn signer(seed: u8) -> Signer {
 }
 
 fn network(number: u64) -> NetworkNo {
-    NetworkNo::new(u8::try_from(number).unwrap()).unwrap()
+    NetworkNo(u8::try_from(number).unwrap())
 }
 
 fn settings() -> Settings {
