@@ -4,6 +4,8 @@ pub mod card;
 pub mod guests;
 pub mod knock;
 pub mod links;
+pub mod roster;
+pub mod rosters;
 mod tag;
 
 use crate::model::ids::{NodeId, OwnerId, Pin};

@@ -33,13 +33,13 @@ impl PartialOrd for NodeId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OwnerId(pub [u8; 32]);
 
+/// A peernet. It follows from the keys that founded it and stays when members come and go.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeernetId(pub [u8; 16]);
+
 /// An offer: UUIDv7, made by its origin.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OfferId(pub [u8; 16]);
-
-/// A peernet: a closed loop of nodes that one of them speaks for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeernetId(pub [u8; 16]);
 
 /// One node's match of one offer, unique at the matcher.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
