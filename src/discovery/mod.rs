@@ -9,6 +9,7 @@
 pub mod announce;
 pub mod dcc;
 pub mod irc;
+pub mod lease;
 pub mod network;
 pub mod shown;
 pub mod sieve;
