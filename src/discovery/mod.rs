@@ -7,6 +7,7 @@
 //! ```
 
 pub mod announce;
+pub mod chanop;
 pub mod dcc;
 pub mod irc;
 pub mod lease;
