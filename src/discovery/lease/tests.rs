@@ -561,6 +561,28 @@ fn an_exit_speaks_by_the_moment_and_not_by_the_last_word() {
 }
 
 #[test]
+fn an_exit_that_slept_through_its_lease_keeps_what_it_promises_on_waking() {
+    let mut world = settled(3);
+    let (exit, token) = world.holder().unwrap();
+    let other = world.members[(exit + 1) % 3].id;
+    world.act(exit, |lease, now, out| {
+        let later = now + LOCK;
+        let message = Message {
+            peernet: PEERNET,
+            token: Token(token.0 + 1),
+            number: 9 << 32,
+            say: Say::Ask {
+                standing: Standing::Aged,
+            },
+        };
+        lease.handle_message(other, &message, later, out);
+        lease.handle_deadline(later, out);
+        let promised = lease.promised(later).map(|(to, token, _)| (to, token));
+        assert_eq!(promised, Some((other, message.token)));
+    });
+}
+
+#[test]
 fn after_the_last_token_of_a_version_there_is_no_exit_until_the_next() {
     let mut hand = hand(Restored {
         promised: Some((token(u64::from(u32::MAX)), IDS[1])),
