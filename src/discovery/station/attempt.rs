@@ -48,6 +48,31 @@ impl fmt::Display for Rung {
     }
 }
 
+/// Why an attempt came to nothing, as far as this end can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection in time, or none that lasted.
+    Unreached,
+    /// TLS came to nothing: another protocol, an older version, or a key that is not listed.
+    Tls,
+    /// Behind TLS came no card of a node.
+    NoCard,
+    /// The card is of another key than TLS showed.
+    AnotherKey,
+}
+
+impl Failure {
+    /// Returns what it is counted as.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Unreached => "unreached",
+            Self::Tls => "no_tls",
+            Self::NoCard => "no_card",
+            Self::AnotherKey => "false_card",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Attempt {
     /// Whom it is with, as far as anybody claims.
@@ -262,6 +287,12 @@ impl Station {
         };
         let named = self.settings.address.unwrap_or(address.ip());
         self.offer(network, &nick, named, way);
+    }
+
+    /// Counts why somebody who came, or was dialled, was not met. A listener may go on after it;
+    /// where the attempt is over, that is told by `handle_failed` besides.
+    pub fn handle_missed(&mut self, failure: Failure) {
+        self.count(failure.name());
     }
 
     /// Neither listening nor dialling led to a link.

@@ -28,7 +28,7 @@ use crate::discovery::irc::name::CaseMapping;
 use crate::discovery::irc::pace::{Allowance, Urgency};
 use crate::discovery::network::{NETWORKS_MAX, NetworkNo, Settings};
 use crate::discovery::station::attempt::Attempts;
-pub use crate::discovery::station::attempt::{AttemptNo, Rung};
+pub use crate::discovery::station::attempt::{AttemptNo, Failure, Rung};
 use crate::discovery::station::roll::Roll;
 use crate::model::ids::{NodeId, Pin};
 use crate::model::random::Random;

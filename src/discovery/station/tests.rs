@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::discovery::irc::name::{CaseMapping, nick_of};
 use crate::discovery::network::{Mode, Network, NetworkNo, Settings, Trust};
-use crate::discovery::station::{Act, AttemptNo, Rung, Standing, Station};
+use crate::discovery::station::{Act, AttemptNo, Failure, Rung, Standing, Station};
 use crate::model::ids::{NodeId, Pin};
 use crate::model::time::{Span, Time};
 
@@ -189,6 +189,22 @@ fn a_private_address_asks_the_other_one_first() {
     };
     assert!(scene.station.handle_met(helped, node(9), scene.now));
     assert_eq!(scene.station.sightings()[0].by, Some(Rung::Helper));
+}
+
+/// Who came and was no node is told apart from nobody, and from who lies.
+#[test]
+fn what_an_attempt_came_to_is_counted_by_its_reason() {
+    let mut scene = Scene::new(settings(Mode::Open), "20.0.0.1", &[]);
+    for (failure, name) in [
+        (Failure::Unreached, "unreached"),
+        (Failure::Tls, "no_tls"),
+        (Failure::NoCard, "no_card"),
+        (Failure::AnotherKey, "false_card"),
+    ] {
+        assert_eq!(scene.count(name), 0);
+        scene.station.handle_missed(failure);
+        assert_eq!(scene.count(name), 1);
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::discovery::station::Failure;
 use crate::membership::Direction;
 use crate::membership::card::{CARD_BYTES_MAX, Card, CardError};
 use crate::model::ids::Pin;
@@ -51,12 +52,14 @@ pub(super) struct Met {
 pub(super) enum MeetError {
     #[error("{0}")]
     Io(#[from] io::Error),
+    #[error("tls: {0}")]
+    Tls(io::Error),
     #[error("not in time")]
     Late,
     #[error("no certificate that a node has")]
     Certificate,
-    #[error("it ended before its card")]
-    Ended,
+    #[error("it ended before its card: {0}")]
+    Ended(io::Error),
     #[error("what it says is no card: {0}")]
     Card(#[from] CardError),
     #[error("what it says is no text")]
@@ -65,6 +68,18 @@ pub(super) enum MeetError {
     AnotherKey,
     #[error("no port is free to listen on")]
     NoPort,
+}
+
+impl MeetError {
+    /// Returns what the station counts it as.
+    pub(super) const fn failure(&self) -> Failure {
+        match self {
+            Self::Io(_) | Self::Late | Self::NoPort => Failure::Unreached,
+            Self::Tls(_) => Failure::Tls,
+            Self::Certificate | Self::Ended(_) | Self::Card(_) | Self::Text => Failure::NoCard,
+            Self::AnotherKey => Failure::AnotherKey,
+        }
+    }
 }
 
 /// Listens on an address; where ports are named, on the first of them that is free.
@@ -83,23 +98,28 @@ pub(super) async fn listen(
     Err(MeetError::NoPort)
 }
 
-/// Waits for whoever was told of this listener. Others who come by chance do not end it.
-pub(super) async fn accept(listener: TcpListener, host: &Host) -> Result<Met, MeetError> {
-    let mut last = MeetError::Ended;
-    for _ in 0..VISITORS_MAX {
+/// Waits for whoever was told of this listener. Others who come by chance do not end it; `missed`
+/// hears why each of them but the last was not met.
+pub(super) async fn accept(
+    listener: TcpListener,
+    host: &Host,
+    missed: impl Fn(MeetError),
+) -> Result<Met, MeetError> {
+    for _ in 1..VISITORS_MAX {
         let (stream, from) = listener.accept().await?;
         match within(welcome(stream, from.ip(), host)).await {
             Ok(met) => return Ok(met),
-            Err(error) => last = error,
+            Err(error) => missed(error),
         }
     }
-    Err(last)
+    let (stream, from) = listener.accept().await?;
+    within(welcome(stream, from.ip(), host)).await
 }
 
 async fn welcome(stream: TcpStream, from: IpAddr, host: &Host) -> Result<Met, MeetError> {
     stream.set_nodelay(true)?;
     let acceptor = TlsAcceptor::from(Arc::clone(&host.configs.server));
-    let stream = acceptor.accept(stream).await?;
+    let stream = acceptor.accept(stream).await.map_err(MeetError::Tls)?;
     let pin = pin_of(stream.get_ref().1.peer_certificates());
     exchange(Box::new(stream), pin, host, (from, Direction::Accepted)).await
 }
@@ -122,7 +142,8 @@ async fn visit(stream: TcpStream, to: IpAddr, host: &Host) -> Result<Met, MeetEr
     stream.set_nodelay(true)?;
     let connector = TlsConnector::from(Arc::clone(&host.configs.client));
     let name = ServerName::try_from(SERVER_NAME).map_err(|_| MeetError::Certificate)?;
-    let stream = connector.connect(name, stream).await?;
+    let stream = connector.connect(name, stream).await;
+    let stream = stream.map_err(MeetError::Tls)?;
     let pin = pin_of(stream.get_ref().1.peer_certificates());
     exchange(Box::new(stream), pin, host, (to, Direction::Dialled)).await
 }
@@ -145,8 +166,9 @@ async fn exchange(
     host: &Host,
     (address, direction): (IpAddr, Direction),
 ) -> Result<Met, MeetError> {
-    socket.write_all(host.card.as_bytes()).await?;
-    socket.flush().await?;
+    let said = socket.write_all(host.card.as_bytes()).await;
+    said.map_err(broken_off)?;
+    socket.flush().await.map_err(broken_off)?;
     let (line, rest) = first_line(&mut socket).await?;
     let line = String::from_utf8(line).map_err(|_| MeetError::Text)?;
     let card = Card::parse(line.trim_end_matches('\r'))?;
@@ -163,6 +185,15 @@ async fn exchange(
     })
 }
 
+/// Tells TLS that ends late, as where a key is refused after the dialling end is done, from a
+/// connection that ends.
+fn broken_off(error: io::Error) -> MeetError {
+    match error.kind() == io::ErrorKind::InvalidData {
+        true => MeetError::Tls(error),
+        false => MeetError::Ended(error),
+    }
+}
+
 /// Reads up to the first end of a line, and no more than a card may have.
 async fn first_line(socket: &mut Box<dyn Socket>) -> Result<(Vec<u8>, Vec<u8>), MeetError> {
     let mut read = Vec::with_capacity(CARD_BYTES_MAX);
@@ -175,8 +206,8 @@ async fn first_line(socket: &mut Box<dyn Socket>) -> Result<(Vec<u8>, Vec<u8>), 
         if read.len() > CARD_BYTES_MAX + 1 {
             return Ok((read, Vec::new()));
         }
-        if socket.read_buf(&mut read).await? == 0 {
-            return Err(MeetError::Ended);
+        if socket.read_buf(&mut read).await.map_err(broken_off)? == 0 {
+            return Err(broken_off(io::ErrorKind::UnexpectedEof.into()));
         }
     }
 }

@@ -352,6 +352,8 @@ enum Done {
     Listening(AttemptNo, SocketAddr),
     Met(AttemptNo, Box<Met>),
     Failed(AttemptNo, MeetError),
+    /// Somebody came who was not met; the listener goes on.
+    Missed(MeetError),
     /// A venue is here.
     Venue(IpAddr),
 }

@@ -201,7 +201,12 @@ impl Side {
             Done::Failed(attempt, why) => {
                 tracing::debug!(%why, "an attempt at a link came to nothing");
                 self.attempts.remove(&attempt);
+                self.station.handle_missed(why.failure());
                 self.station.handle_failed(attempt, now);
+            }
+            Done::Missed(why) => {
+                tracing::debug!(%why, "a visitor is no node");
+                self.station.handle_missed(why.failure());
             }
             Done::Met(attempt, met) => {
                 self.attempts.remove(&attempt);
@@ -300,7 +305,9 @@ impl Side {
                 let at = listener.local_addr()?;
                 // Whoever waits for this has its own deadline.
                 done.send(Done::Listening(attempt, at)).await.ok();
-                meeting::accept(listener, &host).await
+                // What has no room is not counted.
+                let missed = |why| drop(done.try_send(Done::Missed(why)));
+                meeting::accept(listener, &host, missed).await
             };
             let met = met.await;
             report(attempt, met, &done).await;
