@@ -11,7 +11,7 @@ use crate::shell::process::{Mode, Node, PROVIDER, Venue};
 use crate::shell::world::Folder;
 
 /// Makes a node on these servers, in a mode; its card names no address for QUIC.
-fn member(folder: &Folder, name: &str, mode: &str, servers: &[Server]) -> Node {
+pub(super) fn member(folder: &Folder, name: &str, mode: &str, servers: &[Server]) -> Node {
     let node = Node::make(folder, name, None, None);
     let port = node.port();
     let mut text =
@@ -46,7 +46,8 @@ fn servers(kinds: &[Kind]) -> Option<Vec<Server>> {
     kinds.iter().map(|kind| Server::start(*kind)).collect()
 }
 
-fn linked(report: &Value) -> usize {
+/// Returns how many nodes a report shows a link with.
+pub(super) fn linked(report: &Value) -> usize {
     let nodes = report["nodes"].as_array().unwrap();
     nodes.iter().filter(|node| node["linked"] == true).count()
 }

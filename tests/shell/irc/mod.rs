@@ -1,6 +1,10 @@
 //! Networks over real sockets: servers that nobody here wrote, and servers that misbehave.
 
+mod eggdrop;
 mod meeting;
+mod nat;
+mod people;
+mod programs;
 mod servers;
 
 use std::io::Write as _;

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, KeyPair};
 
+use crate::shell::irc::programs::look_until;
 use crate::shell::world::{Folder, PATIENCE, pem};
 
 /// Which server.
@@ -30,35 +32,55 @@ pub(super) struct Server {
 impl Server {
     /// Starts a server; `None`, and said aloud, where it is not installed.
     pub(super) fn start(kind: Kind) -> Option<Self> {
+        let server = Self::launch(kind, None, [free_address(), free_address()])?;
+        for address in [server.plain, server.tls] {
+            server.await_listening(address);
+        }
+        Some(server)
+    }
+
+    /// Starts ngircd at an address of a network namespace, on the ports that are the custom: a
+    /// kernel that helps DCC through a NAT looks at no others.
+    pub(super) fn start_in(namespace: &str, address: IpAddr) -> Option<Self> {
+        let [plain, tls] = [6_667, 6_697].map(|port| SocketAddr::new(address, port));
+        let server = Self::launch(Kind::Ngircd, Some(namespace), [plain, tls])?;
+        let log = || fs::read_to_string(server.folder.0.join("log")).unwrap_or_default();
+        let is_ready = look_until(|| log().contains(" ready."));
+        assert!(is_ready.is_some(), "{}", log());
+        Some(server)
+    }
+
+    fn launch(kind: Kind, namespace: Option<&str>, [plain, tls]: [SocketAddr; 2]) -> Option<Self> {
         let folder = Folder::new();
         fs::create_dir_all(&folder.0).unwrap();
-        let [plain, tls] = [free_address(), free_address()];
-        let certificate = write_certificate(&folder);
+        let certificate = write_certificate(&folder.0);
         let mut command = match kind {
             Kind::Ngircd => ngircd(&folder, plain, tls),
             Kind::Inspircd => inspircd(&folder, plain, tls),
         };
+        if !is_installed(&command.get_program().to_string_lossy()) {
+            skipped(&format!("{kind:?} is not installed; tests/run installs it"));
+            return None;
+        }
+        if let Some(namespace) = namespace {
+            let mut within = Command::new("ip");
+            within.args(["netns", "exec", namespace]);
+            within.arg(command.get_program()).args(command.get_args());
+            command = within;
+        }
         let log = fs::File::create(folder.0.join("log")).unwrap();
         command
             .stdin(Stdio::null())
             .stderr(log.try_clone().unwrap())
             .stdout(log);
-        let Ok(child) = command.spawn() else {
-            let line = format!("SKIPPED: {kind:?} is not installed; tests/run installs it\n");
-            std::io::stderr().write_all(line.as_bytes()).unwrap();
-            return None;
-        };
-        let server = Self {
+        let child = command.spawn().unwrap();
+        Some(Self {
             child,
             plain,
             tls,
             certificate,
             folder,
-        };
-        for address in [plain, tls] {
-            server.await_listening(address);
-        }
-        Some(server)
+        })
     }
 
     /// Somebody else's process tells nobody when it listens.
@@ -79,25 +101,32 @@ impl Drop for Server {
     }
 }
 
-fn free_address() -> SocketAddr {
+/// Says aloud what is left out, and why.
+pub(super) fn skipped(why: &str) {
+    let line = format!("SKIPPED: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
+/// Tells whether a program is there, where a shell would look for it.
+pub(super) fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+pub(super) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap()
 }
 
-fn write_certificate(folder: &Folder) -> Vec<u8> {
+/// Writes a certificate of nobody's and its key, as `c.pem` and `k.pem`; returns the bytes in it.
+pub(super) fn write_certificate(folder: &Path) -> Vec<u8> {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["irc.test".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap();
-    fs::write(
-        folder.0.join("c.pem"),
-        pem("CERTIFICATE", certificate.der()),
-    )
-    .unwrap();
-    fs::write(
-        folder.0.join("k.pem"),
-        pem("PRIVATE KEY", &key.serialize_der()),
-    )
-    .unwrap();
+    let written = pem("CERTIFICATE", certificate.der());
+    fs::write(folder.join("c.pem"), written).unwrap();
+    let written = pem("PRIVATE KEY", &key.serialize_der());
+    fs::write(folder.join("k.pem"), written).unwrap();
     certificate.der().to_vec()
 }
 
@@ -106,10 +135,11 @@ fn ngircd(folder: &Folder, plain: SocketAddr, tls: SocketAddr) -> Command {
     let config = folder.0.join("ngircd.conf");
     let text = format!(
         "[Global]\nName = irc.expressnet.test\nInfo = test\nAdminInfo1 = test\nAdminInfo2 = test\n\
-         AdminEMail = test@localhost\nListen = 127.0.0.1\nPorts = {}\nMotdPhrase = hello\n\
+         AdminEMail = test@localhost\nListen = {}\nPorts = {}\nMotdPhrase = hello\n\
          [Limits]\nMaxConnectionsIP = 0\nMaxPenaltyTime = 0\n\
          [Options]\nDNS = no\nIdent = no\nPAM = no\nIncludeDir = {top}/none\n\
          [SSL]\nCertFile = {top}/c.pem\nKeyFile = {top}/k.pem\nPorts = {}\n",
+        plain.ip(),
         plain.port(),
         tls.port()
     );
