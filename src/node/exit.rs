@@ -64,7 +64,12 @@ impl Node {
             return;
         }
         let is_due = |own: &&OwnOffer| {
-            own.state == OriginState::Standing
+            let was_asked_within = match own.state {
+                OriginState::Standing => true,
+                OriginState::Gathering { .. } => own.rounds > 1,
+                OriginState::Settling | OriginState::Closed(_) => false,
+            };
+            was_asked_within
                 && self.is_broadcast(&own.offer.line, own.open_quantity())
                 && !self.voice.spoken.contains_key(&own.offer.id)
         };

@@ -116,7 +116,9 @@ impl Node {
             .open()
             .any(|own| (own.offer.line.give, own.offer.line.want) == key);
         let is_cooling = self.cooldowns.get(&key).is_some_and(|until| now < *until);
-        if is_open || is_cooling || self.askable_peers().is_empty() {
+        let nobody_hears =
+            self.askable_peers().is_empty() && !self.is_broadcast(&line, line.quantity);
+        if is_open || is_cooling || nobody_hears {
             return;
         }
         self.cooldowns.insert(

@@ -345,7 +345,7 @@ impl<P: Probe> Leader<P> {
         self.quote();
     }
 
-    fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         let commit = self.journalled;
         self.durable = commit;
         self.hand(Input::Committed { commit });
