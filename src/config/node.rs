@@ -48,7 +48,7 @@ fn part<'t>(
     section: &Section<'t>,
     cores: u16,
 ) -> Option<NodePart> {
-    let name = reader.value(section, "name", label);
+    let name = reader.value(section, "name", |value| scalar::label(value, "\"tokyo-1\""));
     let listen = reader.value(section, "listen", scalar::address);
     let advertise = reader.list(section, "advertise", ADDRESSES_MAX, scalar::address);
     let location = reader.value(section, "location", location);
@@ -211,19 +211,3 @@ fn location(value: &DeValue<'_>) -> Result<Location, Reason> {
         }),
     }
 }
-
-/// Reads the label of the card: printable, without what would break a line of text.
-fn label(value: &DeValue<'_>) -> Result<String, Reason> {
-    let written = scalar::text(value)?;
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-    if written.is_empty() || written.len() > LABEL_LEN_MAX || !written.chars().all(is_plain) {
-        return Err(Reason::Value {
-            found: written.to_owned(),
-            wanted: "a name of 1 to 32 letters, digits, `-`, `_` and `.`",
-            example: "\"tokyo-1\"",
-        });
-    }
-    Ok(written.to_owned())
-}
-
-const LABEL_LEN_MAX: usize = 32;

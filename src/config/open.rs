@@ -91,7 +91,7 @@ fn exit<'t>(
 }
 
 fn network<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Network> {
-    let name = reader.value(section, "name", label);
+    let name = reader.value(section, "name", |value| scalar::label(value, "\"libera\""));
     let server = reader.value(section, "server", server);
     let trust = reader.value(section, "tls", trust);
     let bind = reader.value(section, "bind", ip);
@@ -105,19 +105,6 @@ fn network<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Network
         bind,
         login_file,
     })
-}
-
-fn label(value: &DeValue<'_>) -> Result<String, Reason> {
-    let written = scalar::text(value)?;
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-    if written.is_empty() || written.len() > 32 || !written.chars().all(is_plain) {
-        return Err(Reason::Value {
-            found: written.to_owned(),
-            wanted: "a name of 1 to 32 letters, digits, `-`, `_` and `.`",
-            example: "\"libera\"",
-        });
-    }
-    Ok(written.to_owned())
 }
 
 /// Reads `host:port`; an IPv6 address stands in brackets.

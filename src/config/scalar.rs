@@ -19,6 +19,22 @@ pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Reason> {
     })
 }
 
+/// Reads what something is called: printable, without what would break a line of text.
+pub(super) fn label(value: &DeValue<'_>, example: &'static str) -> Result<String, Reason> {
+    let written = text(value)?;
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    if written.is_empty() || written.len() > LABEL_LEN_MAX || !written.chars().all(is_plain) {
+        return Err(Reason::Value {
+            found: written.to_owned(),
+            wanted: "a name of 1 to 32 letters, digits, `-`, `_` and `.`",
+            example,
+        });
+    }
+    Ok(written.to_owned())
+}
+
+const LABEL_LEN_MAX: usize = 32;
+
 pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, Reason> {
     value.as_bool().ok_or(Reason::Kind {
         wanted: "true or false",

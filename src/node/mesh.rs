@@ -314,7 +314,7 @@ impl Node {
 
     fn handle_message(&mut self, from: NodeId, message: Message, now: Time, out: &mut Outbox) {
         let name = message.ordinal().1;
-        if !self.is_listed(from) && !Self::is_open_message(&message) {
+        if !self.is_listed(from) && !message.is_about_offers() {
             *self.totals.messages.entry("not_allowed").or_default() += 1;
             return;
         }

@@ -15,7 +15,6 @@ use crate::model::time::{Deadline, Span, Time};
 use crate::node::output::{Outbox, Output, Severity};
 use crate::node::report::{ChannelNode, ChannelReport, SCHEMA};
 use crate::node::{Node, PeerState, notice};
-use crate::wire::message::Message;
 
 /// How long a stranger without a link is remembered: what is under way with it may still end well.
 const FORGET_AFTER: Span = Span::secs(600);
@@ -175,33 +174,6 @@ impl Node {
     pub(super) fn is_askable(&self, id: NodeId) -> bool {
         let linked = self.peers.get(&id).filter(|peer| peer.link.is_ready());
         linked.is_some_and(|peer| peer.is_listed)
-    }
-
-    /// Tells whether a stranger may say this.
-    pub(super) const fn is_open_message(message: &Message) -> bool {
-        match message {
-            Message::Ask { .. }
-            | Message::Match { .. }
-            | Message::NoMatch { .. }
-            | Message::Accept { .. }
-            | Message::Confirm { .. }
-            | Message::Release { .. }
-            | Message::Seal { .. }
-            | Message::Lapse { .. }
-            | Message::Withdraw { .. }
-            | Message::Inquire { .. } => true,
-            Message::Market { .. }
-            | Message::Quote(_)
-            | Message::Probe(_)
-            | Message::ProbeReply(_)
-            | Message::Talk(_)
-            | Message::Grant { .. }
-            | Message::GrantOver { .. }
-            | Message::Fire(_)
-            | Message::LegReport(_)
-            | Message::LegRefused { .. }
-            | Message::LegQuery { .. } => false,
-        }
     }
 
     /// Reports who is on the channel; round trips and trust are this node's to add.

@@ -231,8 +231,12 @@ impl Driver {
             Output::CloseLink { link } => self.close_link(hands, link),
             Output::LinkStream { link, bytes } => self.send(hands, link, bytes, outbox),
             Output::LinkDatagram { link, bytes } => self.send_datagram(hands, link, bytes, outbox),
-            Output::Forget { .. } | Output::Standing { .. } | Output::Announce { .. } => {
-                self.act_on_open(hands, output, outbox);
+            Output::Forget { peer } => hands.mesh.remove_peer(peer),
+            Output::Standing { peer, standing } => {
+                open::with(hands, |open| open.stand(peer, standing));
+            }
+            Output::Announce { bytes } => {
+                open::with(hands, |open| open.announce(outbox.read(bytes)));
             }
             Output::VenueFrame { venue, bytes } => {
                 if let Some(feed) = hands.feeds.get(&venue) {

@@ -29,6 +29,7 @@ pub mod store;
 pub mod ticks;
 pub mod venue_server;
 pub mod venue_way;
+mod verifier;
 
 use crate::membership::Direction;
 use crate::model::ids::{LinkNo, NodeId, RequestNo};

@@ -8,20 +8,16 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::crypto::aws_lc_rs::kx_group::X25519;
-use rustls::crypto::{CryptoProvider, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
-    SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, Error, ServerConfig};
 
 use crate::membership::card::{is_ed25519_spki, pin_of_spki};
 use crate::model::ids::Pin;
+use crate::shell::verifier::{Verifier, Whom};
 
 /// The protocol both ends must name.
 pub const ALPN: &[u8] = b"expressnet/1";
@@ -76,7 +72,10 @@ pub fn client_config(credentials: Credentials, expected: Pin) -> Result<ClientCo
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(OnePin(expected)))
+        .with_custom_certificate_verifier(Arc::new(Verifier::ed25519(
+            Whom::Pin(expected),
+            &provider(),
+        )))
         .with_client_auth_cert(vec![credentials.certificate], credentials.key)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
@@ -89,7 +88,10 @@ pub fn client_config(credentials: Credentials, expected: Pin) -> Result<ClientCo
 pub fn server_config(credentials: Credentials, listed: ListedPins) -> Result<ServerConfig, Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(Arc::new(AnyListed(listed)))
+        .with_client_cert_verifier(Arc::new(Verifier::ed25519(
+            Whom::Listed(listed),
+            &provider(),
+        )))
         .with_single_cert(vec![credentials.certificate], credentials.key)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.send_tls13_tickets = 0;
@@ -125,108 +127,4 @@ fn provider() -> Arc<CryptoProvider> {
         Arc::new(provider)
     });
     Arc::clone(provider)
-}
-
-#[derive(Debug)]
-struct OnePin(Pin);
-
-#[derive(Debug)]
-struct AnyListed(ListedPins);
-
-impl ServerCertVerifier for OnePin {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if pin_of_chain(end_entity, intermediates)? != self.0 {
-            return Err(CertificateError::ApplicationVerificationFailure.into());
-        }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-}
-
-impl ClientCertVerifier for AnyListed {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        true
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        if !self.0.contains(pin_of_chain(end_entity, intermediates)?) {
-            return Err(CertificateError::ApplicationVerificationFailure.into());
-        }
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-}
-
-fn verify_signature(
-    message: &[u8],
-    certificate: &CertificateDer<'_>,
-    signature: &DigitallySignedStruct,
-) -> Result<HandshakeSignatureValid, Error> {
-    if signature.scheme != SignatureScheme::ED25519 {
-        return Err(CertificateError::BadSignature.into());
-    }
-    let algorithms = &provider().signature_verification_algorithms;
-    verify_tls13_signature(message, certificate, signature, algorithms)
-}
-
-fn no_tls12() -> Error {
-    Error::PeerIncompatible(rustls::PeerIncompatible::Tls13RequiredForQuic)
 }

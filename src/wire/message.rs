@@ -141,6 +141,11 @@ impl Message {
         }
     }
 
+    /// Tells whether it is about an offer: what strangers may say.
+    pub const fn is_about_offers(&self) -> bool {
+        matches!(self.ordinal().0, 11..=19 | 29)
+    }
+
     /// Appends the message.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut writer = Writer::new(out);

@@ -326,7 +326,7 @@ impl Chanop {
         self.judge(place, now).is_err_and(is_curable)
     }
 
-    /// Tells whether a voice is left for now. A proof has its own time, which begins when it is asked
+    /// Tells whether a voice is let stand a while longer. A proof has its own time, which begins when it is asked
     /// for; roster and lease must be heard of within as much.
     fn has_patience(&mut self, place: &Place, why: Reason, now: Time) -> bool {
         let Some(member) = self.members.get_mut(place) else {

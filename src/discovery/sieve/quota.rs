@@ -178,8 +178,8 @@ mod tests {
     fn checks(quota: &mut Quota, claim: Claim, seconds: u64) -> u64 {
         let moments = (0..seconds * 10).map(|tenth| NOW + Span::millis(100 * tenth));
         let mut checks = 0;
-        for now in moments {
-            while quota.take(claim, 1, now).is_ok() {
+        for moment in moments {
+            while quota.take(claim, 1, moment).is_ok() {
                 checks += 1;
             }
         }

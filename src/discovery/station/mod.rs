@@ -13,6 +13,7 @@
 //! be, and one that does not answer are met with the same silence.
 
 mod attempt;
+pub mod door;
 pub mod roll;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::membership::{Direction, Peer};
 use crate::model::ids::{CommandNo, LinkNo, NodeId};
 use crate::node::input::{Command, Input};
-use crate::node::output::{Bytes, Outbox, Output};
+use crate::node::output::{Bytes, Outbox};
 use crate::shell::driver::{Driver, Hands};
 use crate::shell::open::{Open, Told, datagram, is_dcc};
 
@@ -107,36 +107,6 @@ impl Driver {
         }
     }
 
-    /// Does what the node wants of the open side.
-    pub(super) fn act_on_open(&self, hands: &Hands, output: Output, outbox: &Outbox) {
-        match output {
-            Output::Forget { peer } => hands.mesh.remove_peer(peer),
-            Output::Standing { peer, standing } => {
-                with(hands, |open| open.stand(peer, standing));
-            }
-            Output::Announce { bytes } => {
-                let bytes = outbox.read(bytes);
-                with(hands, |open| open.announce(bytes));
-            }
-            Output::Dial { .. }
-            | Output::CloseLink { .. }
-            | Output::LinkStream { .. }
-            | Output::LinkDatagram { .. }
-            | Output::VenueFrame { .. }
-            | Output::VenueReconnect { .. }
-            | Output::VenueRequest { .. }
-            | Output::Journal { .. }
-            | Output::Answer { .. }
-            | Output::Transfer { .. }
-            | Output::Pace { .. }
-            | Output::PaceOver { .. }
-            | Output::Probe { .. }
-            | Output::CountPath { .. }
-            | Output::Work { .. }
-            | Output::Notice { .. } => (),
-        }
-    }
-
     /// Asks what the networks show; false where there are none.
     pub(super) fn ask_open(&self, number: CommandNo) -> bool {
         let mut is_asked = false;
@@ -148,7 +118,7 @@ impl Driver {
     }
 }
 
-fn with(hands: &Hands, act: impl FnOnce(&Open)) {
+pub(super) fn with(hands: &Hands, act: impl FnOnce(&Open)) {
     if let Some(open) = &hands.open {
         act(open);
     }

@@ -3,8 +3,10 @@
 //! The card is one line of text, so that a person at the other end sees what is wanted, and whoever
 //! sends another line has none. What follows are frames, as on the stream of QUIC.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +14,16 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::discovery::station::Failure;
+use crate::discovery::station::door::{Door, Visits};
 use crate::membership::Direction;
 use crate::membership::card::{CARD_BYTES_MAX, Card, CardError};
 use crate::model::ids::Pin;
+use crate::shell::clock::Clock;
 use crate::shell::open::tls::Configs;
 use crate::shell::pinned_tls::{SERVER_NAME, pin_of_chain};
 use crate::shell::socket::Socket;
@@ -26,8 +31,6 @@ use crate::shell::socket::Socket;
 /// How long a connection may take, and TLS with both cards behind it.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 const MEET_MAX: Duration = Duration::from_secs(10);
-/// Connections to one listener that may come to nothing before it is given up.
-const VISITORS_MAX: usize = 4;
 
 /// What every meeting needs of this node.
 #[derive(Clone, Debug)]
@@ -98,22 +101,60 @@ pub(super) async fn listen(
     Err(MeetError::NoPort)
 }
 
-/// Waits for whoever was told of this listener. Others who come by chance do not end it; `missed`
-/// hears why each of them but the last was not met.
+/// The door that all listeners share, and what it is opened by.
+#[derive(Clone, Debug)]
+pub(super) struct Entrance {
+    pub(super) door: Rc<RefCell<Door>>,
+    pub(super) clock: Clock,
+}
+
+/// Somebody inside; out again when dropped, whichever way that comes.
+struct Inside(Rc<RefCell<Door>>);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.borrow_mut().leave();
+    }
+}
+
+impl Entrance {
+    fn enter(&self, visits: &mut Visits, from: IpAddr) -> Option<Inside> {
+        let may = self.door.borrow_mut().enter(visits, from, self.clock.now());
+        may.then(|| Inside(Rc::clone(&self.door)))
+    }
+}
+
+/// Waits for whoever was told of this listener, for as long as this is awaited. Others who come do
+/// not end it, and nobody waits behind them; `missed` hears why each was not met.
 pub(super) async fn accept(
     listener: TcpListener,
     host: &Host,
+    entrance: &Entrance,
     missed: impl Fn(MeetError),
 ) -> Result<Met, MeetError> {
-    for _ in 1..VISITORS_MAX {
-        let (stream, from) = listener.accept().await?;
-        match within(welcome(stream, from.ip(), host)).await {
-            Ok(met) => return Ok(met),
-            Err(error) => missed(error),
+    let mut visits = Visits::default();
+    let mut visitors = JoinSet::new();
+    loop {
+        tokio::select! {
+            came = listener.accept() => {
+                let (stream, from) = came?;
+                if let Some(inside) = entrance.enter(&mut visits, from.ip()) {
+                    let host = host.clone();
+                    visitors.spawn_local(async move {
+                        let met = within(welcome(stream, from.ip(), &host)).await;
+                        drop(inside);
+                        met
+                    });
+                }
+            }
+            Some(visited) = visitors.join_next() => match visited {
+                Ok(Ok(met)) => return Ok(met),
+                Ok(Err(error)) => missed(error),
+                // Nobody ends a visit but its own end.
+                Err(_) => (),
+            }
         }
     }
-    let (stream, from) = listener.accept().await?;
-    within(welcome(stream, from.ip(), host)).await
 }
 
 async fn welcome(stream: TcpStream, from: IpAddr, host: &Host) -> Result<Met, MeetError> {

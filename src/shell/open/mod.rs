@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Uri;
 use thiserror::Error;
 use tokio::net::lookup_host;
 use tokio::runtime::Builder;
@@ -330,12 +331,9 @@ struct Start {
 /// Looks up where the venues are.
 async fn find_venues(urls: Vec<String>, done: mpsc::Sender<Done>) {
     for url in urls {
-        let host = url.split("://").nth(1).unwrap_or_default();
-        let host = host.split('/').next().unwrap_or_default();
-        let host = match host.rsplit_once(':') {
-            Some((host, port)) if port.parse::<u16>().is_ok() => host,
-            Some(_) | None => host,
-        };
+        let uri: Option<Uri> = url.parse().ok();
+        let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
         let Ok(found) = lookup_host((host, 0)).await else {
             continue;
         };
@@ -365,15 +363,12 @@ impl Start {
         let mut asks = self.asks;
         spawn_local(find_venues(self.venues, done.clone()));
         let mut side = Side::new(
-            self.station,
-            self.host,
+            (self.station, self.voice),
+            (self.host, self.ports),
             self.listed,
             self.clock,
-            self.told,
-            done,
+            (self.told, done),
         );
-        side.ports = self.ports;
-        side.voice = Some(self.voice);
         for peer in &self.peers {
             side.list(peer);
         }

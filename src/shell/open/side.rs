@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, spawn_local};
@@ -18,7 +19,7 @@ use crate::shell::clock::Clock;
 use crate::shell::frames::Allowance;
 use crate::shell::irc::{self, NEWS_MAX, News, View, WISHES_MAX, Wish};
 use crate::shell::open::link::{self, STRANGER, WAITING_MAX};
-use crate::shell::open::meeting::{self, Host, Met};
+use crate::shell::open::meeting::{self, Entrance, Host, Met};
 use crate::shell::open::voice::Voice;
 use crate::shell::open::{Asked, DCC_LINK, Done, LOOK_MAX, Told};
 use crate::shell::pinned_tls::ListedPins;
@@ -27,11 +28,12 @@ use crate::shell::pinned_tls::ListedPins;
 pub(super) struct Side {
     pub(super) station: Station,
     /// First and last port to listen on.
-    pub(super) ports: Option<(u16, u16)>,
+    ports: Option<(u16, u16)>,
     pub(super) clock: Clock,
     /// Signs what the node says, and sieves what others say.
-    pub(super) voice: Option<Voice>,
+    voice: Voice,
     host: Host,
+    entrance: Entrance,
     listed: ListedPins,
     /// What the owner thinks of listed nodes.
     trusts: BTreeMap<NodeId, u8>,
@@ -53,19 +55,22 @@ struct Joined {
 
 impl Side {
     pub(super) fn new(
-        station: Station,
-        host: Host,
+        (station, voice): (Station, Voice),
+        (host, ports): (Host, Option<(u16, u16)>),
         listed: ListedPins,
         clock: Clock,
-        told: mpsc::Sender<Told>,
-        done: mpsc::Sender<Done>,
+        (told, done): (mpsc::Sender<Told>, mpsc::Sender<Done>),
     ) -> Self {
         Self {
             station,
-            ports: None,
-            voice: None,
+            ports,
+            voice,
             clock,
             host,
+            entrance: Entrance {
+                door: Rc::default(),
+                clock,
+            },
             listed,
             trusts: BTreeMap::new(),
             networks: Vec::new(),
@@ -168,8 +173,7 @@ impl Side {
     /// Says a line on every network that the node is on.
     fn announce(&mut self, bytes: &[u8]) {
         let now = self.clock.now();
-        let Some((urgency, text)) = self.voice.as_ref().and_then(|voice| voice.word(bytes, now))
-        else {
+        let Some((urgency, text)) = self.voice.word(bytes, now) else {
             tracing::warn!("an announcement that could not be made was dropped");
             return;
         };
@@ -184,11 +188,8 @@ impl Side {
     }
 
     fn hear(&mut self, network: NetworkNo, text: &str, now: Time) {
-        let heard = self.voice.as_mut().and_then(|voice| {
-            let listed = &self.trusts;
-            voice.hear(network, text, now, &|node| listed.get(&node).copied())
-        });
-        if let Some(announced) = heard {
+        let trust_of = |node: NodeId| self.trusts.get(&node).copied();
+        if let Some(announced) = self.voice.hear(network, text, now, &trust_of) {
             // Where the core has that much to do, others answer.
             self.told.try_send(Told::Announced(announced)).ok();
         }
@@ -299,6 +300,7 @@ impl Side {
     fn listen(&mut self, attempt: AttemptNo, network: NetworkNo) {
         let (address, ports) = (self.local(network), self.ports);
         let (host, done) = (self.host.clone(), self.done.clone());
+        let entrance = self.entrance.clone();
         let task = spawn_local(async move {
             let met = async {
                 let listener = meeting::listen(address, ports).await?;
@@ -307,7 +309,7 @@ impl Side {
                 done.send(Done::Listening(attempt, at)).await.ok();
                 // What has no room is not counted.
                 let missed = |why| drop(done.try_send(Done::Missed(why)));
-                meeting::accept(listener, &host, missed).await
+                meeting::accept(listener, &host, &entrance, missed).await
             };
             let met = met.await;
             report(attempt, met, &done).await;
@@ -320,7 +322,11 @@ impl Side {
         let sightings = self.station.sightings();
         let counts = self.station.counts().iter();
         let counts = counts.map(|(what, times)| ((*what).to_owned(), *times));
-        let counts = counts.collect();
+        let mut counts: BTreeMap<String, u64> = counts.collect();
+        let turned_away = self.entrance.door.borrow().turned_away();
+        if turned_away > 0 {
+            counts.insert("turned_away".to_owned(), turned_away);
+        }
         let networks: Vec<(Network, mpsc::Sender<Wish>)> = self
             .networks
             .iter()

@@ -144,10 +144,10 @@ fn time_has_two_ends_and_never_runs_back() {
     let then = said(1, plain(2), |draft| draft.expires_s += 10_800);
     assert!(hear(&mut sieve, &then, FRIEND, jump).is_ok());
     assert_eq!(sieve.held().seen, 1);
-    for now in [NOW, Time::ZERO, Time(1)] {
-        let heard = hear(&mut sieve, &text, FRIEND, now);
+    for moment in [NOW, Time::ZERO, Time(1)] {
+        let heard = hear(&mut sieve, &text, FRIEND, moment);
         assert_eq!(heard, Err(Refusal::Expired));
-        let heard = hear(&mut sieve, &then, FRIEND, now);
+        let heard = hear(&mut sieve, &then, FRIEND, moment);
         assert_eq!(heard, Err(Refusal::Seen));
     }
     let heard = hear(&mut sieve, &then, FRIEND, Time::MAX);
