@@ -68,6 +68,10 @@ const SEALED: &[(&str, &[&str])] = &[
         "Approved::seal(",
         &["src/risk/", "src/venue/conformance.rs"],
     ),
+    (
+        ".seal_verified(",
+        &["src/membership/", "src/node/peernet.rs"],
+    ),
 ];
 
 const FUNCTION_LINES_MAX: usize = 70;

@@ -13,6 +13,7 @@ pub mod home;
 pub mod id;
 pub mod init;
 pub mod latency;
+pub mod lease;
 pub mod legs;
 pub mod limits;
 pub mod node;
@@ -62,6 +63,8 @@ pub enum Verb {
     /// List the nodes that exist for this one.
     #[command(subcommand)]
     Peer(peer::Args),
+    /// The same list, nearest first.
+    Peers(peer::ListArgs),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(config::Args),
@@ -73,6 +76,9 @@ pub enum Verb {
     Watch(watch::Args),
     /// Who is on the open network, who is linked, and why others are not.
     Channel(channel::Args),
+    /// Which node of the peernet speaks to the open network.
+    #[command(subcommand)]
+    Exit(lease::Args),
     /// What lies where.
     Balance(balance::Args),
     /// Orders of open plans.
@@ -116,11 +122,13 @@ pub fn run(cli: &Cli) -> Result<Exit, CliError> {
         Verb::Init(args) => init::run(&home, args),
         Verb::Id(args) => id::run(&home, args),
         Verb::Peer(args) => peer::run(&home, args),
+        Verb::Peers(args) => peer::run_list(&home, args),
         Verb::Config(args) => config::run(&home, args),
         Verb::Run(args) => run::run(&home, args),
         Verb::Status(args) => status::run(&home, args),
         Verb::Watch(args) => watch::run(&home, args),
         Verb::Channel(args) => channel::run(&home, args),
+        Verb::Exit(args) => lease::run(&home, args),
         Verb::Balance(args) => balance::run(&home, args),
         Verb::Legs(args) => legs::run(&home, args),
         Verb::Limits(args) => limits::run(&home, args),

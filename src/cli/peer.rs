@@ -24,15 +24,28 @@ pub enum Args {
         trust: u8,
     },
     /// Show the list, with round-trip times where the node runs.
-    List {
-        #[command(flatten)]
-        format: Format,
-    },
+    List(ListArgs),
     /// Remove a node; a running node drops its links at once.
     Remove {
         /// The node's UUID, as `peer list` shows it.
         id: String,
     },
+}
+
+/// Arguments of `peers` and `peer list`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  expressnet peers --json")]
+pub struct ListArgs {
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// Shows the list.
+///
+/// # Errors
+/// The list cannot be read.
+pub fn run_list(home: &Home, args: &ListArgs) -> Result<Exit, CliError> {
+    list(home, args.format)
 }
 
 /// Reads or changes the list, and tells a running node.
@@ -42,7 +55,7 @@ pub enum Args {
 pub fn run(home: &Home, args: &Args) -> Result<Exit, CliError> {
     match args {
         Args::Add { line, trust } => add(home, line, *trust),
-        Args::List { format } => list(home, *format),
+        Args::List(args) => list(home, args.format),
         Args::Remove { id } => remove(home, id),
     }
 }

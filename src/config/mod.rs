@@ -148,7 +148,11 @@ const IRC: &[Key] = &[
     absent("login_file", "no password"),
 ];
 
-const EXIT: &[Key] = &[default("broadcast_min", "{}")];
+const EXIT: &[Key] = &[
+    default("broadcast_min", "{}"),
+    default("voice_after", "\"24h\""),
+    default("alone_after_lease", "false"),
+];
 
 const ARBITRAGE: &[Key] = &[
     default("edge_min", "\"0.1%\""),

@@ -12,6 +12,7 @@ use crate::config::scalar;
 use crate::discovery::network::{Mode, NETWORKS_MAX, Network, Settings, Trust};
 use crate::model::instrument::Pair;
 use crate::model::number::Quantity;
+use crate::model::time::Span;
 
 /// Trust goes from 0 to 10.
 const TRUST_MAX: u16 = 10;
@@ -49,7 +50,7 @@ pub(super) fn read<'t>(
         }
         networks.push(network);
     }
-    let broadcast_min = exit(reader, root, mode);
+    let exit = exit(reader, root, mode);
     let mode = mode?;
     if networks.is_empty() && mode != Mode::Dark && root.get("irc").is_none() {
         let why = format!(
@@ -68,7 +69,9 @@ pub(super) fn read<'t>(
         is_reachable: is_reachable?,
         ports,
         is_local_allowed: is_local_allowed?,
-        broadcast_min,
+        broadcast_min: exit.0,
+        voice_after: exit.1?,
+        alone_after_lease: exit.2?,
         networks,
     })
 }
@@ -78,8 +81,12 @@ fn exit<'t>(
     reader: &mut Reader<'t>,
     root: &Section<'t>,
     mode: Option<Mode>,
-) -> Vec<(Pair, Quantity)> {
+) -> (Vec<(Pair, Quantity)>, Option<Span>, Option<bool>) {
     let section = reader.section(root, "exit");
+    let voice_after = reader.value(&section, "voice_after", |value| {
+        scalar::span(value, Span::DAY.times(30))
+    });
+    let alone = reader.value(&section, "alone_after_lease", scalar::boolean);
     let amount = |pair: &Pair, value: &DeValue<'_>| scalar::amount(value, pair.base);
     let broadcast_min = reader.table(&section, "broadcast_min", pair_key, amount);
     if mode == Some(Mode::Dark) && !broadcast_min.is_empty() {
@@ -87,7 +94,7 @@ fn exit<'t>(
         let remedy = "write mode = \"mixed\" for the exit of a darknet, or take [exit] out";
         reader.refuse_key(&section, "broadcast_min", Reason::Conflict { why, remedy });
     }
-    broadcast_min
+    (broadcast_min, voice_after, alone)
 }
 
 fn network<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Network> {

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::model::instrument::Pair;
 use crate::model::number::Quantity;
+use crate::model::time::Span;
 
 /// Networks that one node is on at most.
 pub const NETWORKS_MAX: usize = 8;
@@ -117,6 +118,10 @@ pub struct Settings {
     /// The least offer that is announced, and heard, of what is given (base) for what is wanted
     /// (quote). Of other pairs nothing is.
     pub broadcast_min: Vec<(Pair, Quantity)>,
+    /// Time on the channel after which its operator gives voice.
+    pub voice_after: Span,
+    /// In a peernet of two: this node may speak without the other one.
+    pub alone_after_lease: bool,
     pub networks: Vec<Network>,
 }
 
@@ -133,6 +138,8 @@ impl Default for Settings {
             ports: None,
             is_local_allowed: false,
             broadcast_min: Vec::new(),
+            voice_after: Span::DAY,
+            alone_after_lease: false,
             networks: Vec::new(),
         }
     }

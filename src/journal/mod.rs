@@ -4,4 +4,5 @@
 //! into what a booting node must take up again.
 
 pub mod owed;
+pub mod peernet;
 pub mod record;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::journal::peernet::Kept;
 use crate::journal::record::Record;
 use crate::model::codec::CodecError;
 use crate::model::currency::Currency;
@@ -100,6 +101,7 @@ pub struct Owed {
     pub offers: BTreeMap<OfferId, OpenOffer>,
     /// Offers that the channel was told of, and not that they are over, with their versions.
     pub spoken: BTreeMap<OfferId, u32>,
+    pub peernet: Kept,
     pub holds: BTreeMap<MatchId, BoundHold>,
     pub relays: BTreeMap<MatchId, Bound>,
     /// Aggregates that the origin has sealed.
@@ -218,7 +220,8 @@ impl Owed {
             Record::Balance { .. }
             | Record::Named { .. }
             | Record::Nonces { .. }
-            | Record::Spoken { .. } => self.apply_word(record),
+            | Record::Spoken { .. }
+            | Record::Peernet(_) => self.apply_word(record),
             Record::OfferOpened { .. }
             | Record::Accepted { .. }
             | Record::Counted { .. }
@@ -257,6 +260,8 @@ impl Owed {
                 true => self.spoken.remove(&offer),
                 false => self.spoken.insert(offer, version),
             };
+        } else if let Record::Peernet(record) = record {
+            self.peernet.apply(record);
         }
     }
 
@@ -381,7 +386,8 @@ impl Owed {
             | Record::Balance { .. }
             | Record::Named { .. }
             | Record::Nonces { .. }
-            | Record::Spoken { .. } => (),
+            | Record::Spoken { .. }
+            | Record::Peernet(_) => (),
         }
     }
 
@@ -438,6 +444,7 @@ impl Owed {
             | Record::Named { .. }
             | Record::Nonces { .. }
             | Record::Spoken { .. }
+            | Record::Peernet(_)
             | Record::OfferOpened { .. }
             | Record::Accepted { .. }
             | Record::Counted { .. }

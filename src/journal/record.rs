@@ -1,5 +1,6 @@
 //! One durable fact. Ordinals are fixed; zero is refused, a retired one is never used again.
 
+use crate::journal::peernet::PeernetRecord;
 use crate::model::codec::{CodecError, Reader, Writer};
 use crate::model::currency::Currency;
 use crate::model::ids::{EnvelopeId, MatchId, NodeId, OfferId, OrderId, PlanId};
@@ -136,6 +137,8 @@ pub enum Record {
         version: u32,
         is_over: bool,
     },
+    /// About the peernet.
+    Peernet(PeernetRecord),
 }
 
 impl Record {
@@ -163,6 +166,7 @@ impl Record {
             Self::Named { .. } => (19, "named"),
             Self::Nonces { .. } => (20, "nonces"),
             Self::Spoken { .. } => (21, "spoken"),
+            Self::Peernet(record) => record.ordinal(),
         }
     }
 
@@ -228,7 +232,8 @@ impl Record {
             | Self::Balance { .. }
             | Self::Named { .. }
             | Self::Nonces { .. }
-            | Self::Spoken { .. } => self.write_offer_record(&mut writer),
+            | Self::Spoken { .. }
+            | Self::Peernet(_) => self.write_offer_record(&mut writer),
         }
     }
 
@@ -283,7 +288,8 @@ impl Record {
             | Self::Balance { .. }
             | Self::Named { .. }
             | Self::Nonces { .. }
-            | Self::Spoken { .. } => self.write_other_record(writer),
+            | Self::Spoken { .. }
+            | Self::Peernet(_) => self.write_other_record(writer),
             Self::Booted { .. }
             | Self::Switched { .. }
             | Self::Granted { .. }
@@ -344,6 +350,7 @@ impl Record {
                 writer.u64(u64::from(*version));
                 writer.flag(*is_over);
             }
+            Self::Peernet(record) => record.write(writer),
             Self::PlanClosed { .. } => self.write_plan_closed(writer),
             Self::HoldConfirmed {
                 offer,
@@ -515,19 +522,25 @@ impl Record {
                 id: MatchId(reader.u64("match")?),
                 is_sealed: reader.flag("sealed")?,
             },
-            21 => Self::Spoken {
-                offer: reader.offer()?,
-                version: u32::try_from(reader.u64("version")?)
-                    .map_err(|_| CodecError::Range("version"))?,
-                is_over: reader.flag("over")?,
-            },
+            21 => read_spoken(reader)?,
+            ordinal if PeernetRecord::ORDINALS.contains(&ordinal) => {
+                Self::Peernet(PeernetRecord::read(ordinal, reader)?)
+            }
             ordinal => return Err(CodecError::Ordinal(ordinal)),
         })
     }
 }
 
+fn read_spoken(reader: &mut Reader<'_>) -> Result<Record, CodecError> {
+    Ok(Record::Spoken {
+        offer: reader.offer()?,
+        version: u32::try_from(reader.u64("version")?).map_err(|_| CodecError::Range("version"))?,
+        is_over: reader.flag("over")?,
+    })
+}
+
 /// The crash points: every record's ordinal and name.
-pub const NAMES: [(u8, &str); 21] = [
+pub const NAMES: [(u8, &str); 24] = [
     (1, "booted"),
     (2, "switched"),
     (3, "granted"),
@@ -549,6 +562,9 @@ pub const NAMES: [(u8, &str); 21] = [
     (19, "named"),
     (20, "nonces"),
     (21, "spoken"),
+    (22, "roster"),
+    (23, "promised"),
+    (24, "roster-signed"),
 ];
 
 fn write_match(writer: &mut Writer<'_>, offer: &OfferId, peer: &NodeId, id: &MatchId) {
@@ -681,6 +697,11 @@ mod tests {
                 version: 2,
                 is_over: true,
             },
+            Record::Peernet(PeernetRecord::Promised {
+                token: 1 << 32 | 5,
+                to: NodeId([6; 16]),
+            }),
+            Record::Peernet(PeernetRecord::Signed { version: 8 }),
         ]
     }
 

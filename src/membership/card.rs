@@ -177,6 +177,7 @@ impl Card {
         Peer {
             id: self.node_id(),
             pin: self.pin(),
+            key: self.node,
             knock: self.knock,
             owner: OwnerId(self.owner),
             name: self.name.clone(),

@@ -4,6 +4,7 @@ pub mod card;
 pub mod guests;
 pub mod knock;
 pub mod links;
+pub mod muster;
 pub mod roster;
 pub mod rosters;
 mod tag;
@@ -40,6 +41,8 @@ pub enum Reach {
 pub struct Peer {
     pub id: NodeId,
     pub pin: Pin,
+    /// The Ed25519 key that the pin is of; its roster names it.
+    pub key: [u8; 32],
     /// The X25519 key for the tag on first packets.
     pub knock: [u8; 32],
     pub owner: OwnerId,

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::model::codec::{CodecError, Reader, Writer};
 use crate::model::ids::{NodeId, PeernetId};
-use crate::model::key::{pin_of, signed};
+use crate::model::key::{pin_of, sha256, signed};
 
 /// Members of one peernet; a longer list is refused.
 pub const MEMBERS_MAX: usize = 64;
@@ -130,6 +130,25 @@ impl Draft {
         }
     }
 
+    /// Drafts a version of a peernet whose earlier ones are not known here. Whether it follows from
+    /// them is looked at by who knows them.
+    ///
+    /// # Errors
+    /// As [`Draft::found`]; or there is no such version.
+    pub fn join(peernet: PeernetId, version: u64, keys: &[[u8; 32]]) -> Result<Self, DraftError> {
+        let founded = Self::found(keys)?;
+        match version {
+            // Of another id it is another draft, and nobody signs it.
+            1 => Ok(founded),
+            2..=VERSION_MAX => Ok(Self {
+                peernet,
+                version,
+                ..founded
+            }),
+            0.. => Err(DraftError::Version),
+        }
+    }
+
     pub const fn peernet(&self) -> PeernetId {
         self.peernet
     }
@@ -148,6 +167,17 @@ impl Draft {
         let mut bytes = ROSTER_DOMAIN.to_vec();
         self.write(&mut bytes);
         bytes
+    }
+
+    /// Returns SHA-256 of the statement: one name for exactly these keys in this version.
+    pub fn sum(&self) -> [u8; 32] {
+        sha256(&self.statement())
+    }
+
+    /// Writes a roster of a draft and signatures in the order of its keys, which nobody has looked at.
+    pub fn write_unverified(&self, signatures: &[[u8; 64]], out: &mut Vec<u8>) {
+        self.write(out);
+        out.extend_from_slice(signatures.as_flattened());
     }
 
     /// Puts the signatures to a draft, in the order of its keys.
@@ -229,17 +259,21 @@ impl Unverified {
         if let Some(at) = pairs.position(|(key, signature)| !signed(key, &statement, signature)) {
             return Err(SignatureError::Wrong { at });
         }
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, &statement).as_ref());
+        Ok(self.seal_verified())
+    }
+
+    /// Takes the word of whoever has verified these bytes beside the core.
+    pub(crate) fn seal_verified(self) -> Roster {
+        let hash = self.draft.sum();
         let members = self.draft.keys.iter().map(|key| pin_of(key).node_id());
         let mut members: Vec<NodeId> = members.collect();
         members.sort_unstable();
-        Ok(Roster {
+        Roster {
             members,
             hash,
             draft: self.draft,
             signatures: self.signatures,
-        })
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Rosters {
     /// Which peernets list a key: one, or there is trouble.
     seats: BTreeMap<[u8; 32], Vec<PeernetId>>,
     own: Option<PeernetId>,
+    /// Up to when looked-at signatures are paid for.
+    paid_until: Time,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,10 @@ impl Rosters {
     /// room if that is [`Rosters::SILENT`] at least; else the newcomer is refused, so a flood of
     /// new rosters displaces nobody who speaks.
     pub const PEERNETS_MAX: usize = 512;
+    /// Signatures looked at: ten of the longest rosters at once, then 64 a second. A node that brings
+    /// one more is heard at its next greeting.
+    pub const CHECKS_BURST: u64 = 640;
+    pub const CHECK_EVERY: Span = Span::micros(15_625);
     /// Silence after which a peernet may be displaced.
     pub const SILENT: Span = Span::secs(600);
     /// Silence after which a roster is not live: it is forgotten, and what it shared is free.
@@ -90,6 +96,22 @@ impl Rosters {
             own,
             ..Self::default()
         }
+    }
+
+    /// Knows one's own peernet, which is never displaced and never forgotten.
+    pub const fn own(&mut self, peernet: PeernetId) {
+        self.own = Some(peernet);
+    }
+
+    /// Takes so many looks at signatures from the bucket; false where it has not as many.
+    pub fn may_check(&mut self, signatures: usize, now: Time) -> bool {
+        let cost = Self::CHECK_EVERY.times(signatures as u64);
+        let paid_until = self.paid_until.max(now) + cost;
+        let is_allowed = paid_until <= now + Self::CHECK_EVERY.times(Self::CHECKS_BURST);
+        if is_allowed {
+            self.paid_until = paid_until;
+        }
+        is_allowed
     }
 
     /// Tells what became of a roster, before its signatures are looked at: those of one that

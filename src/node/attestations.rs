@@ -72,6 +72,12 @@ impl Node {
                 }
             }
             Some(Work::Report(to, survey)) => self.handle_reported((to, survey), bytes, now, out),
+            Some(Work::SignRoster(to, draft)) => {
+                if let Ok(signature) = bytes.try_into() {
+                    self.handle_roster_signed((to, &draft), signature, out);
+                }
+            }
+            Some(Work::VerifyRoster(from)) => self.handle_roster_verified(from, bytes, now, out),
             None => (),
         }
     }

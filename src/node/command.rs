@@ -51,6 +51,8 @@ pub enum Request {
     },
     PeerList {},
     Channel {},
+    ExitShow {},
+    ExitRelease {},
     PeerAdded {
         peer: PeerCard,
     },
@@ -96,6 +98,7 @@ pub enum SwitchWord {
 #[serde(deny_unknown_fields)]
 pub struct PeerCard {
     pub pin: String,
+    pub key: String,
     pub knock: String,
     pub owner: String,
     pub name: String,
@@ -170,6 +173,8 @@ impl Request {
             Self::OfferApprove { id } => Command::OfferApprove(offer_id(&id)?),
             Self::PeerList {} => Command::PeerList,
             Self::Channel {} => Command::Channel(None),
+            Self::ExitShow {} => Command::ExitShow,
+            Self::ExitRelease {} => Command::ExitRelease,
             Self::PeerAdded { peer } => Command::PeerAdded { peer: peer.peer()? },
             Self::PeerRemoved { id } => {
                 Command::PeerRemoved(NodeId::parse(&id).ok_or(CommandError::NodeId)?)
@@ -215,6 +220,7 @@ impl PeerCard {
     pub fn of(peer: &Peer) -> Self {
         Self {
             pin: peer.pin.to_string(),
+            key: Pin(peer.key).to_string(),
             knock: Pin(peer.knock).to_string(),
             owner: peer.owner.to_string(),
             name: peer.name.clone(),
@@ -232,6 +238,7 @@ impl PeerCard {
         Ok(Peer {
             id: pin.node_id(),
             pin,
+            key: hex("key", &self.key)?,
             knock: hex("knock", &self.knock)?,
             owner: OwnerId(hex("owner", &self.owner)?),
             name: self.name,
@@ -389,6 +396,7 @@ mod tests {
         let peer = Peer {
             id: pin.node_id(),
             pin,
+            key: [2; 32],
             knock: [3; 32],
             owner: OwnerId([4; 32]),
             name: "tokyo".to_owned(),

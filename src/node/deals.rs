@@ -110,6 +110,7 @@ impl Node {
                 return;
             }
             Message::Inquire { .. }
+            | Message::Peernet(_)
             | Message::Market { .. }
             | Message::Quote(_)
             | Message::Probe(_)
@@ -166,6 +167,7 @@ impl Node {
             | Message::Confirm { .. }
             | Message::Lapse { .. }
             | Message::Inquire { .. }
+            | Message::Peernet(_)
             | Message::Market { .. }
             | Message::Quote(_)
             | Message::Probe(_)

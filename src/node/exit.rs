@@ -5,12 +5,12 @@
 //! over ─▶ close line
 //! offer line of another exit ─ could be met here? ─ slot delay ─▶ inquire ─▶ its ask, as from a peer
 //! ```
-//! IRC carries the one line; everything else goes over the link. A node that is on no roster is a
-//! peernet of its own, its only member and so its exit.
+//! IRC carries the one line; everything else goes over the link. Only who holds the lease speaks.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::discovery::announce::{Announcement, Closed, Offered, Said, hand_out};
+use crate::discovery::lease::Token;
 use crate::journal::record::Record;
 use crate::model::ids::{CommitNo, NodeId, OfferId, OwnerId};
 use crate::model::instrument::Pair;
@@ -59,8 +59,9 @@ impl Voice {
 /// What this node says.
 impl Node {
     /// Announces what the own peernet could not fill.
-    pub(super) fn announce_due(&mut self, out: &mut Outbox) {
-        if self.phase != Phase::Running || self.settings.open.broadcast_min.is_empty() {
+    pub(super) fn announce_due(&mut self, now: Time, out: &mut Outbox) {
+        let is_idle = self.phase != Phase::Running || self.settings.open.broadcast_min.is_empty();
+        if is_idle || self.peernet.token(now).is_none() {
             return;
         }
         let is_due = |own: &&OwnOffer| {
@@ -112,9 +113,23 @@ impl Node {
 
     /// Takes note that an own offer is over; what was announced is taken back.
     pub(super) fn announce_over(&mut self, offer: OfferId, out: &mut Outbox) {
-        if let Some(version) = self.voice.spoken.remove(&offer) {
-            self.speak(Said::Close(Closed { offer, version }), out);
+        let Some(version) = self.voice.spoken.remove(&offer) else {
+            return;
+        };
+        let waits = |said: &Said| matches!(said, Said::Offer(offered) if offered.offer == offer);
+        if self.voice.waiting.iter().any(|(_, said)| waits(said)) {
+            // It was never said, so nothing is taken back on the channel.
+            self.voice.waiting.retain(|(_, said)| !waits(said));
+            let is_over = true;
+            let record = Record::Spoken {
+                offer,
+                version,
+                is_over,
+            };
+            self.journal(&record, out);
+            return;
         }
+        self.speak(Said::Close(Closed { offer, version }), out);
     }
 
     /// The mark first, then the line: what was said is never said twice, whatever crashes between.
@@ -133,15 +148,19 @@ impl Node {
         self.voice.waiting.push_back((commit, said));
     }
 
-    /// Says what has its mark on disk by now.
-    pub(super) fn speak_durable(&mut self, out: &mut Outbox) {
+    /// Says what has its mark on disk by now, by the lease of this moment. Without one it waits: what
+    /// was marked and not said may still be said once.
+    pub(super) fn speak_durable(&mut self, now: Time, out: &mut Outbox) {
         while let Some((commit, _)) = self.voice.waiting.front() {
             if *commit > self.commits.durable {
                 return;
             }
+            let Some(right) = self.peernet.token(now) else {
+                return;
+            };
             if let Some((_, said)) = self.voice.waiting.pop_front() {
-                let token = self.incarnation;
-                let bytes = out.write(|arena| hand_out(&said, token, arena));
+                let right = (right.0, right.1.0);
+                let bytes = out.write(|arena| hand_out(&said, right, arena));
                 out.push(Output::Announce { bytes });
                 *self.totals.messages.entry("announced").or_default() += 1;
             }
@@ -176,7 +195,14 @@ impl Node {
 
 /// What others say.
 impl Node {
-    pub(super) fn handle_announced(&mut self, announced: &Announcement, now: Time) {
+    pub(super) fn handle_announced(
+        &mut self,
+        announced: &Announcement,
+        now: Time,
+        out: &mut Outbox,
+    ) {
+        let right = (announced.peernet(), Token(announced.token()));
+        self.handle_token(right, now, out);
         *self.totals.messages.entry("heard_line").or_default() += 1;
         let exit = announced.signer().node_id();
         match announced.said() {

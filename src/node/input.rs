@@ -7,10 +7,11 @@ use crate::discovery::shown::Shown;
 use crate::latency::train::{PathCount, Shape, Spread};
 use crate::membership::{Direction, Peer};
 use crate::model::currency::{Currency, Methods};
-use crate::model::ids::{CommandNo, CommitNo, LinkNo, NodeId, OfferId, RequestNo};
+use crate::model::ids::{CommandNo, CommitNo, LinkNo, NodeId, OfferId, PeernetId, RequestNo};
 use crate::model::instrument::{Location, VenueId};
 use crate::model::number::{Price, Quantity};
 use crate::model::offer::Line;
+use crate::model::time::Time;
 use crate::risk::Switch;
 use crate::venue::Asked;
 
@@ -52,6 +53,16 @@ pub enum Input<'a> {
     /// Somebody announced something on the channel; the signature is the key's in the line.
     Announced {
         announced: Box<Announcement>,
+    },
+    /// This node is on the channel, on one network at least, since then; or on none.
+    OnChannel {
+        since: Option<Time>,
+    },
+    /// The open side lacks versions of this peernet's roster.
+    RosterWanted {
+        from: NodeId,
+        peernet: PeernetId,
+        after: u64,
     },
     LinkDown {
         link: LinkNo,
@@ -151,6 +162,10 @@ pub enum Command {
     PeerList,
     /// Who is on the channel; the shell adds what the networks show.
     Channel(Option<Box<Shown>>),
+    /// Who speaks for the peernet.
+    ExitShow,
+    /// Let another node speak for it.
+    ExitRelease,
     PeerAdded {
         peer: Peer,
     },
@@ -188,6 +203,8 @@ impl Input<'_> {
             Self::LinkUp { .. } => "link_up",
             Self::Met { .. } => "met",
             Self::Announced { .. } => "announced",
+            Self::OnChannel { .. } => "on_channel",
+            Self::RosterWanted { .. } => "roster_wanted",
             Self::LinkDown { .. } => "link_down",
             Self::DialFailed { .. } => "dial_failed",
             Self::LinkStream { .. } => "link_stream",

@@ -199,6 +199,7 @@ impl Node {
             sayings.extend(self.origins.handle_peer_restarted(id));
             self.say_all(sayings, now, out);
         }
+        self.greet_member(id, now, out);
         self.plans.handle_link_ready(id, now);
         for (market, _) in own {
             self.quote(market, now, out);
@@ -259,6 +260,7 @@ impl Node {
             | Message::Lapse { .. }
             | Message::Withdraw { .. }
             | Message::Inquire { .. }
+            | Message::Peernet(_)
             | Message::Talk(_) => (),
         }
     }
@@ -310,11 +312,12 @@ impl Node {
         peer.clock.hear(&exchange);
         self.links.handle_rtt(from, rtt, now);
         self.guests.handle_rtt(from, rtt);
+        self.peernet.handle_rtt(from, rtt);
     }
 
     fn handle_message(&mut self, from: NodeId, message: Message, now: Time, out: &mut Outbox) {
         let name = message.ordinal().1;
-        if !self.is_listed(from) && !message.is_about_offers() {
+        if !self.is_listed(from) && !message.is_public() {
             *self.totals.messages.entry("not_allowed").or_default() += 1;
             return;
         }
@@ -388,6 +391,7 @@ impl Node {
             | Message::Lapse { .. }
             | Message::Withdraw { .. } => self.handle_deal(from, message, now, out),
             Message::Inquire { offer } => self.handle_inquire(from, offer, now, out),
+            Message::Peernet(message) => self.handle_peernet(from, message, now, out),
             Message::Talk(talk) => self.handle_talk(from, talk, now, out),
             Message::Quote(_) | Message::Probe(_) | Message::ProbeReply(_) => (),
         }
@@ -555,6 +559,7 @@ impl Node {
             out.push(Output::CloseLink { link });
             self.handle_link_lost(id, link, now);
         }
+        self.unseat(id, now);
         self.links.remove(id);
         self.guests.handle_lost(id);
         self.peers.remove(&id);

@@ -13,6 +13,7 @@
 //! deals    matches: scatter, answer, gather, accept
 //! exit     the open channel: what is announced, and what others announce
 //! offers   own offers: what is left over, what can be pledged
+//! peernet  whose nodes have signed one roster, and which of them speaks
 //! mesh     links, messages, round trips
 //! trains   probes, own and peers'; surveys: of a whole mesh
 //! boot     what an earlier run left behind
@@ -36,6 +37,7 @@ mod mesh;
 mod offers;
 pub mod output;
 mod owner;
+mod peernet;
 pub mod report;
 mod strangers;
 mod surveys;
@@ -86,6 +88,8 @@ use crate::wire::message::Message;
 pub struct Me {
     pub id: NodeId,
     pub owner: OwnerId,
+    /// The node key (Ed25519, public).
+    pub key: [u8; 32],
 }
 
 /// One running appliance.
@@ -136,6 +140,7 @@ pub struct Node {
     relays: Relays,
     holds: Holds,
     voice: exit::Voice,
+    peernet: peernet::Peernet,
     cooldowns: BTreeMap<(Currency, Currency), Time>,
 
     transfers: VecDeque<(Time, desk::Moving)>,
@@ -309,7 +314,6 @@ impl Node {
             engine_lag_max: settings.risk.engine_lag_max,
         };
         let incarnation = owed.incarnation + 1;
-        let first = Owed::first_number(incarnation);
         let guests = Guests::new(usize::from(settings.membership.places));
         let mut node = Self {
             links,
@@ -317,7 +321,7 @@ impl Node {
             random,
             incarnation,
             booted: now,
-            numbers: Numbers::from(first),
+            numbers: Numbers::from(Owed::first_number(incarnation)),
             commits: Commits::default(),
             phase: Phase::Reconciling,
             halted_because: None,
@@ -345,6 +349,7 @@ impl Node {
             relays: Relays::default(),
             holds: Holds::new(settings.offer.rails.clone()),
             voice: exit::Voice::default(),
+            peernet: peernet::Peernet::new(&me, &owed.peernet, now),
             cooldowns: BTreeMap::new(),
             transfers: VecDeque::new(),
             trains: trains::Trains::default(),
@@ -358,6 +363,7 @@ impl Node {
         };
         node.add_venues(clients, now);
         node.take_up(owed, now, out);
+        node.take_seats(now, out);
         node.reserve_nonces(out, now);
         node.settle(now, out);
         node
@@ -416,7 +422,13 @@ impl Node {
                 link,
                 direction,
             } => self.handle_met(peer, address, (link, direction), now, out),
-            Input::Announced { announced } => self.handle_announced(&announced, now),
+            Input::Announced { announced } => self.handle_announced(&announced, now, out),
+            Input::OnChannel { since } => self.handle_on_channel(since, now, out),
+            Input::RosterWanted {
+                from,
+                peernet,
+                after,
+            } => self.want_roster(from, peernet, after, out),
             Input::LinkDown { link } => self.links.handle_down(link, now),
             Input::DialFailed { peer } => self.links.handle_dial_failed(peer, now),
             Input::LinkStream { link, bytes } => self.handle_link_stream(link, bytes, now, out),
@@ -459,6 +471,7 @@ impl Node {
             self.mesh_deadline(),
             self.guests_deadline(),
             self.voice.deadline(),
+            self.peernet_deadline(),
             self.trains_deadline(),
         ] {
             next = Deadline::earlier(next, other);
@@ -552,6 +565,7 @@ impl Node {
 
     /// Adds a listed peer.
     pub fn add_peer(&mut self, peer: Peer, now: Time) -> bool {
+        self.seat(&peer, now);
         self.add(peer, Known::LISTED, now)
     }
 
@@ -616,7 +630,8 @@ impl Node {
         let peers = self.askable_peers();
         let sayings = self.origins.handle_deadline(&peers, now);
         self.say_all(sayings, now, out);
-        self.announce_due(out);
+        self.tend_peernet(now, out);
+        self.announce_due(now, out);
         self.tend_inquiries(now, out);
         self.tend_feeds(now, out);
         self.tend_links(now, out);
@@ -695,7 +710,8 @@ impl Node {
                 self.send(to, &message, now, out);
             }
         }
-        self.speak_durable(out);
+        self.handle_peernet_durable(now, out);
+        self.speak_durable(now, out);
         self.arm_committed(now, out);
         self.grant_nonces(now, out);
     }

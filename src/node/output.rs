@@ -24,6 +24,10 @@ pub enum Output {
     Forget { peer: NodeId },
     /// Tell the open side how this node stands to another one.
     Standing { peer: NodeId, standing: Standing },
+    /// The own peernet has this roster now.
+    Roster { bytes: Bytes },
+    /// A stranger says that this is a roster.
+    RosterHeard { from: NodeId, bytes: Bytes },
     /// Sign and say on the channel what these bytes hold (`discovery::announce::take_over`).
     Announce { bytes: Bytes },
     /// Send on the link's ordered stream.
@@ -86,6 +90,8 @@ pub enum Output {
 pub enum Job {
     /// Sign these bytes with the node's key.
     Sign,
+    /// Give a roster back whose signatures all verify; nothing where one does not.
+    VerifyRoster,
     /// Make a signed report, as JSON, of the trains in these lines; nothing where that fails.
     Report,
 }

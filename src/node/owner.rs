@@ -34,10 +34,9 @@ impl Node {
             Command::OfferList => answer(number, &self.offers(), out),
             Command::OfferQuote(line) => answer(number, &self.quote_offer(&line, now), out),
             Command::PeerList => answer(number, &self.peer_list(now), out),
-            Command::Channel(shown) => {
-                let shown = shown.map(|shown| *shown).unwrap_or_default();
-                answer(number, &self.channel_report(shown), out);
-            }
+            Command::Channel(shown) => answer(number, &self.channel_report(shown), out),
+            Command::ExitShow => answer(number, &self.exit_report(now), out),
+            Command::ExitRelease => self.order_release(number, now, out),
             Command::OfferExplain(id) => match self.explain(id) {
                 Some(explained) => answer(number, &explained, out),
                 None => answer(number, &unknown_offer(id), out),
@@ -253,7 +252,7 @@ fn unknown_offer(id: OfferId) -> Done {
 }
 
 /// Answers a command with one line, which is its last.
-fn answer(number: CommandNo, value: &impl Serialize, out: &mut Outbox) {
+pub(super) fn answer(number: CommandNo, value: &impl Serialize, out: &mut Outbox) {
     // Reports hold text and numbers only, and a Vec takes all of it.
     let line = serde_json::to_vec(value).unwrap_or_default();
     let bytes = out.bytes(&line);

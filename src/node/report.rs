@@ -171,6 +171,34 @@ pub struct ChannelNode {
     pub why_not: Option<String>,
 }
 
+/// Answer to `exit show`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitReport {
+    pub schema: u32,
+    /// Nothing before everybody has signed a roster.
+    pub peernet: Option<String>,
+    /// Version of the roster.
+    pub version: Option<u64>,
+    pub members: Vec<ExitMember>,
+    /// `unready`, `young` or `aged`.
+    pub standing: Option<String>,
+    /// This node may speak now.
+    pub speaks: bool,
+    /// Whom this node has promised the lease, and by which token.
+    pub exit: Option<String>,
+    pub token: Option<String>,
+    /// Why there is no roster of the nodes that are listed.
+    pub trouble: Option<String>,
+}
+
+/// One node of the peernet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitMember {
+    pub id: String,
+    pub name: String,
+    pub linked: bool,
+}
+
 /// Answer to `balance`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balances {

@@ -111,6 +111,7 @@ impl Node {
     /// Takes note that a peer has no link any more.
     pub(super) fn note_lost(&mut self, id: NodeId, now: Time, out: &mut Outbox) {
         self.guests.handle_lost(id);
+        self.miss_member(id, now, out);
         // Whoever was let go is told of already.
         let is_known = match self.peers.get_mut(&id) {
             Some(state) => {
@@ -177,7 +178,8 @@ impl Node {
     }
 
     /// Reports who is on the channel; round trips and trust are this node's to add.
-    pub(super) fn channel_report(&self, shown: Shown) -> ChannelReport {
+    pub(super) fn channel_report(&self, shown: Option<Box<Shown>>) -> ChannelReport {
+        let shown = shown.map(|shown| *shown).unwrap_or_default();
         let nodes = shown.nodes.into_iter().map(|node| {
             let peer = self.peers.get(&node.id);
             let linked = peer.filter(|peer| peer.link.is_ready());

@@ -19,6 +19,7 @@ use crate::latency::responder::{ASKING, Responder, tag_of};
 use crate::latency::train::{
     Attestation, End, Location, PATIENCE, PathCount, Sample, Shape, Spread,
 };
+use crate::membership::roster::Draft;
 use crate::model::ids::{CommandNo, LinkNo, NodeId};
 use crate::model::time::{Deadline, Span, Time};
 use crate::node::Node;
@@ -97,10 +98,14 @@ pub(super) enum Whom {
     Peer(NodeId, u64),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Work {
     Attest(NodeId, [u8; attest::BODY_BYTES]),
     Report(NodeId, u64),
+    /// For whom this draft of a roster is signed.
+    SignRoster(NodeId, Box<Draft>),
+    /// Who sent a roster.
+    VerifyRoster(NodeId),
 }
 
 impl Node {

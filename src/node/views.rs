@@ -152,13 +152,12 @@ impl Node {
     }
 
     pub(super) fn peer_list(&self, now: Time) -> Peers {
+        let peers = self.peers.values();
+        let mut peers: Vec<PeerStatus> = peers.map(|peer| self.peer_status(peer, now)).collect();
+        peers.sort_by_key(|peer| (!peer.linked, peer.rtt_us_p50.unwrap_or(u64::MAX)));
         Peers {
             schema: SCHEMA,
-            peers: self
-                .peers
-                .values()
-                .map(|peer| self.peer_status(peer, now))
-                .collect(),
+            peers,
         }
     }
 

@@ -149,7 +149,8 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
     let is_first_run = owed.incarnation == 0;
     let mut random = Random::new(seed);
     let (id, owner) = (identity.node_id(), identity.owner());
-    let me = Me { id, owner };
+    let key = identity.node_key();
+    let me = Me { id, owner, key };
     let now = clock.now();
     let mut outbox = Outbox::new();
     let node_seed = random.next_u64();

@@ -232,8 +232,10 @@ impl Driver {
             Output::LinkStream { link, bytes } => self.send(hands, link, bytes, outbox),
             Output::LinkDatagram { link, bytes } => self.send_datagram(hands, link, bytes, outbox),
             Output::Forget { peer } => hands.mesh.remove_peer(peer),
-            Output::Standing { peer, standing } => {
-                open::with(hands, |open| open.stand(peer, standing));
+            Output::Standing { peer, standing } => open::stand(hands, peer, standing),
+            Output::Roster { bytes } => open::know(hands, None, outbox.read(bytes)),
+            Output::RosterHeard { from, bytes } => {
+                open::know(hands, Some(from), outbox.read(bytes));
             }
             Output::Announce { bytes } => {
                 open::with(hands, |open| open.announce(outbox.read(bytes)));

@@ -73,6 +73,8 @@ impl World {
                 Output::PaceOver { .. }
                 | Output::CountPath { .. }
                 | Output::Forget { .. }
+                | Output::Roster { .. }
+                | Output::RosterHeard { .. }
                 | Output::Standing { .. }
                 | Output::Announce { .. }
                 | Output::Answer { .. }
@@ -123,6 +125,8 @@ impl World {
             | Output::Forget { .. }
             | Output::Standing { .. }
             | Output::Announce { .. }
+            | Output::Roster { .. }
+            | Output::RosterHeard { .. }
             | Output::LinkDatagram { .. }
             | Output::VenueFrame { .. }
             | Output::VenueReconnect { .. }
@@ -152,6 +156,8 @@ impl World {
             | Output::VenueRequest { bytes, .. }
             | Output::Journal { bytes, .. }
             | Output::Announce { bytes }
+            | Output::Roster { bytes }
+            | Output::RosterHeard { bytes, .. }
             | Output::Answer { bytes, .. }
             | Output::Probe { bytes, .. }
             | Output::Work { bytes, .. }

@@ -149,6 +149,7 @@ impl Checker {
             | Record::Named { .. }
             | Record::Nonces { .. }
             | Record::Spoken { .. }
+            | Record::Peernet(_)
             | Record::EnvelopeClosed { .. }
             | Record::Drawn { .. }
             | Record::LegFired { .. }

@@ -347,6 +347,7 @@ impl World {
         let me = Me {
             id: plan.id,
             owner: plan.owner,
+            key: [0; 32],
         };
         let clients = plan
             .config
@@ -403,6 +404,7 @@ impl World {
         Peer {
             id: plan.id,
             pin: Pin([u8::try_from(other + 1).unwrap_or(u8::MAX); 32]),
+            key: [u8::try_from(other + 1).unwrap_or(u8::MAX); 32],
             knock: [0; 32],
             owner: plan.owner,
             name: plan.config.name.clone(),

@@ -8,6 +8,7 @@ use crate::model::number::Quantity;
 use crate::model::offer::{Ask, NoAnswer, Part};
 use crate::model::time::Span;
 use crate::model::trade::{Draw, Grant, LegRefusal, LegReport};
+use crate::wire::peernet::Peernet;
 use crate::wire::talk::{Probe, Talk};
 
 /// Levels a side in one quote.
@@ -86,6 +87,8 @@ pub enum Message {
     Withdraw { offer: OfferId },
     /// Ask me about an offer that you announced on the channel.
     Inquire { offer: OfferId },
+    /// About the peernet.
+    Peernet(Peernet),
 }
 
 /// A book as a peer hears it.
@@ -138,12 +141,13 @@ impl Message {
             Self::Lapse { .. } => (18, "lapse"),
             Self::Withdraw { .. } => (19, "withdraw"),
             Self::Inquire { .. } => (29, "inquire"),
+            Self::Peernet(peernet) => peernet.ordinal(),
         }
     }
 
-    /// Tells whether it is about an offer: what strangers may say.
-    pub const fn is_about_offers(&self) -> bool {
-        matches!(self.ordinal().0, 11..=19 | 29)
+    /// Tells whether strangers may say it: what is about an offer, and rosters.
+    pub const fn is_public(&self) -> bool {
+        matches!(self.ordinal().0, 11..=19 | 29 | 32 | 33)
     }
 
     /// Appends the message.
@@ -161,6 +165,7 @@ impl Message {
             }
             Self::Probe(probe) | Self::ProbeReply(probe) => probe.write(&mut writer),
             Self::Talk(talk) => talk.write(&mut writer),
+            Self::Peernet(peernet) => peernet.write(&mut writer),
             Self::Grant { grant, ttl } => {
                 writer.grant(grant);
                 writer.span(*ttl);
@@ -250,6 +255,7 @@ impl Message {
             | Self::Probe(_)
             | Self::ProbeReply(_)
             | Self::Talk(_)
+            | Self::Peernet(_)
             | Self::Grant { .. }
             | Self::GrantOver { .. }
             | Self::Fire(_)
@@ -295,6 +301,9 @@ impl Message {
             29 => Self::Inquire {
                 offer: reader.offer()?,
             },
+            ordinal if Peernet::ORDINALS.contains(&ordinal) => {
+                Self::Peernet(Peernet::read(ordinal, &mut reader)?)
+            }
             ordinal if Talk::ORDINALS.contains(&ordinal) => {
                 Self::Talk(Talk::read(ordinal, &mut reader)?)
             }

@@ -370,7 +370,7 @@ mod tests {
         piece.push(2);
         piece.resize(piece.len() + PIECE_BYTES_MAX + 1, b' ');
         assert_eq!(Message::decode(&piece), Err(CodecError::Range("piece")));
-        for retired in [3, 4, 30] {
+        for retired in [3, 4, 99] {
             assert_eq!(
                 Message::decode(&[retired; 40]),
                 Err(CodecError::Ordinal(retired))

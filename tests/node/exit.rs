@@ -7,6 +7,7 @@ use expressnet::journal::record::Record;
 use expressnet::model::currency::Currency;
 use expressnet::model::ids::OfferId;
 use expressnet::model::instrument::{Location, Pair};
+use expressnet::model::market::Side;
 use expressnet::model::number::{Price, Quantity};
 use expressnet::model::offer::Line;
 use expressnet::model::time::Span;
@@ -17,6 +18,32 @@ use crate::node::leader::Leader;
 
 /// A node that announces what is left of offers from 3 BTC on.
 fn exit() -> Leader<()> {
+    let mut leader = outsider();
+    let since = Some(leader.now);
+    leader.hand(Input::OnChannel { since });
+    wait(&mut leader, 4);
+    assert!(has_lease(&mut leader));
+    leader
+}
+
+/// Lets seconds pass while the venue is heard.
+fn wait(leader: &mut Leader<()>, seconds: u32) {
+    for _ in 0..seconds {
+        leader.clear(Side::Bid);
+        for _ in 0..10 {
+            leader.advance(Span::millis(100));
+        }
+    }
+}
+
+/// Tells whether the node may speak.
+fn has_lease(leader: &mut Leader<()>) -> bool {
+    let report = leader.answer(Command::ExitShow);
+    report["speaks"] == true
+}
+
+/// The same node, before it is on the channel.
+fn outsider() -> Leader<()> {
     Leader::with((), |config| {
         let from = Location::Venue(config.venues[0].id);
         config.execution.transfers = vec![TransferRoute {
@@ -126,4 +153,53 @@ fn a_small_offer_stays_among_listed_nodes() {
     leader.order(Command::OfferWithdraw(id));
     leader.settle();
     assert_eq!(announced(&leader), 0, "what was not said is not taken back");
+}
+
+#[test]
+fn who_is_not_on_the_channel_has_no_lease_and_says_nothing() {
+    let mut leader = outsider();
+    offer(&mut leader, "4BTC@USD:BO:SEPA");
+    assert!(!until_marked(&mut leader));
+    assert!(!has_lease(&mut leader));
+}
+
+#[test]
+fn a_lease_that_is_given_back_between_mark_and_line_holds_the_line_back() {
+    let mut leader = exit();
+    offer(&mut leader, "4BTC@USD:BO:SEPA");
+    let id = open_offer(&leader);
+    assert!(until_marked(&mut leader), "it is announced");
+    leader.order(Command::ExitRelease);
+    leader.settle();
+    assert!(!has_lease(&mut leader));
+    assert_eq!(announced(&leader), 0, "not without the lease");
+    leader.order(Command::OfferWithdraw(id));
+    leader.settle();
+    wait(&mut leader, 14);
+    assert!(has_lease(&mut leader), "after its rest it asks again");
+    assert_eq!(
+        announced(&leader),
+        0,
+        "what was never said is not taken back"
+    );
+}
+
+#[test]
+fn the_line_that_was_held_back_is_said_once_with_the_next_lease() {
+    let mut leader = exit();
+    offer(&mut leader, "4BTC@USD:BO:SEPA");
+    assert!(until_marked(&mut leader), "it is announced");
+    leader.order(Command::ExitRelease);
+    leader.settle();
+    wait(&mut leader, 14);
+    assert_eq!(announced(&leader), 1);
+}
+
+#[test]
+fn who_leaves_the_channel_gives_the_lease_back() {
+    let mut leader = exit();
+    let since = None;
+    leader.hand(Input::OnChannel { since });
+    leader.settle();
+    assert!(!has_lease(&mut leader), "off the channel");
 }

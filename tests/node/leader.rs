@@ -6,25 +6,31 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 
 use expressnet::config::checked::Config;
+use expressnet::discovery::lease::message::Say;
+use expressnet::discovery::lease::{self, Standing};
 use expressnet::journal::owed::Owed;
+use expressnet::membership::card::pin_of;
 use expressnet::membership::{Direction, Peer};
 use expressnet::model::currency::Currency;
-use expressnet::model::ids::{
-    CommandNo, CommitNo, EnvelopeId, LinkNo, OrderId, Pin, PlanId, RequestNo,
-};
+use expressnet::model::ids::{CommandNo, CommitNo, EnvelopeId, LinkNo, OrderId, PlanId, RequestNo};
 use expressnet::model::instrument::{Market, VenueId};
 use expressnet::model::market::{FeeIn, Level, Rules, Side};
 use expressnet::model::number::{Price, Quantity};
 use expressnet::model::time::{Span, Time};
 use expressnet::model::trade::{Draw, Filled, Grant, LegReport, Purpose};
 use expressnet::node::input::{Command, Input, Outcome};
-use expressnet::node::output::{Bytes, Outbox, Output};
+use expressnet::node::output::{Bytes, Job, Outbox, Output};
 use expressnet::node::{Me, Node};
-use expressnet::sim::scenario::{PAIR, Topology, node_id, standard};
+use expressnet::sim::scenario::{PAIR, Topology, standard};
 use expressnet::venue::{Asked, Credentials, Framing, OrderClient, Setup, http, registry};
 use expressnet::wire::link::{Heard, Link};
 use expressnet::wire::message::{Message, Quote, QuoteHead};
+use expressnet::wire::peernet::Peernet;
 use expressnet::wire::talk::{self, Talk, Verdict};
+
+/// What stands for keys: nothing is signed here.
+const OWN_KEY: [u8; 32] = [1; 32];
+const PEER_KEY: [u8; 32] = [2; 32];
 
 /// Stands around every call of `Node::handle`.
 pub(crate) trait Probe {
@@ -74,6 +80,7 @@ enum Due {
     Frame(Vec<u8>),
     Reply(RequestNo, Asked, String),
     Stream(Vec<u8>),
+    Worked(u64, Vec<u8>),
 }
 
 const RULES: Rules = Rules {
@@ -127,16 +134,18 @@ impl<P: Probe> Leader<P> {
         let dialect = registry::find("simulated").unwrap();
         let client: Box<dyn OrderClient> = dialect.order_client(&setup, credentials).unwrap();
         let me = Me {
-            id: plan.id,
+            id: pin_of(&OWN_KEY).node_id(),
             owner: plan.owner,
+            key: OWN_KEY,
         };
         let now = Time(1_750_000_000 * Span::SECOND.0);
         let mut out = Outbox::new();
         let clients = BTreeMap::from([(alpha, client)]);
         let mut node = Node::new(me, config, Owed::default(), clients, 1, now, &mut out);
         let peer = Peer {
-            id: scenario.nodes[1].id,
-            pin: Pin([2; 32]),
+            id: pin_of(&PEER_KEY).node_id(),
+            pin: pin_of(&PEER_KEY),
+            key: PEER_KEY,
             knock: [0; 32],
             owner: scenario.nodes[1].owner,
             name: "beta".to_owned(),
@@ -199,6 +208,19 @@ impl<P: Probe> Leader<P> {
         self.hand(Input::Command { number, command });
     }
 
+    /// Gives a command and returns the first answer.
+    pub(crate) fn answer(&mut self, command: Command) -> serde_json::Value {
+        self.order(command);
+        let mut outputs = self.out.outputs().iter();
+        let bytes = outputs.find_map(|output| {
+            let Output::Answer { bytes, .. } = output else {
+                return None;
+            };
+            Some(*bytes)
+        });
+        serde_json::from_slice(self.out.read(bytes.unwrap())).unwrap()
+    }
+
     /// Hands in a frame and then commits until both legs have left; returns how many commits.
     pub(crate) fn fire(&mut self, frame: &[u8]) -> u32 {
         self.frame(frame);
@@ -236,6 +258,11 @@ impl<P: Probe> Leader<P> {
                         bytes: &bytes,
                     });
                 }
+                Some(Due::Worked(work, bytes)) => self.hand(Input::Worked {
+                    work,
+                    key: OWN_KEY,
+                    bytes: &bytes,
+                }),
                 Some(Due::Reply(request, asked, body)) => {
                     let body = body.as_bytes();
                     self.hand(Input::VenueReply {
@@ -332,7 +359,7 @@ impl<P: Probe> Leader<P> {
 
     pub(crate) fn link_up(&mut self) {
         self.link = self.link.next();
-        let (peer, link, direction) = (node_id(1), self.link, Direction::Accepted);
+        let (peer, link, direction) = (pin_of(&PEER_KEY).node_id(), self.link, Direction::Accepted);
         let due = &mut self.due;
         self.peer
             .handle_connected(&mut |frame| due.push_back(Due::Stream(frame.to_vec())));
@@ -388,19 +415,29 @@ impl<P: Probe> Leader<P> {
                     self.answer_probe(bytes);
                 }
                 Output::Probe { bytes, .. } => self.answer_probe(bytes),
+                // Nobody here has a key: signatures of rosters are zeros, and every one verifies.
+                Output::Work { work, job, bytes } => {
+                    let bytes = self.out.read(bytes);
+                    if job == Job::VerifyRoster {
+                        self.due.push_back(Due::Worked(work, bytes.to_vec()));
+                    } else if bytes.starts_with(b"expressnet roster 1\0") {
+                        self.due.push_back(Due::Worked(work, vec![0; 64]));
+                    }
+                }
                 Output::VenueReconnect { .. } => panic!("the node refused a frame"),
                 Output::Dial { .. }
                 | Output::CloseLink { .. }
                 | Output::Forget { .. }
                 | Output::Standing { .. }
                 | Output::Announce { .. }
+                | Output::Roster { .. }
+                | Output::RosterHeard { .. }
                 | Output::LinkStream { .. }
                 | Output::Answer { .. }
                 | Output::Transfer { .. }
                 | Output::Pace { .. }
                 | Output::PaceOver { .. }
                 | Output::CountPath { .. }
-                | Output::Work { .. }
                 | Output::Notice { .. } => (),
             }
         }
@@ -435,6 +472,8 @@ impl<P: Probe> Leader<P> {
             self.fill(&draw);
         } else if let Message::Grant { grant, .. } = message {
             self.given.insert(grant.side, (grant, 0));
+        } else if let Message::Peernet(message) = message {
+            self.go_along(message);
         } else if let Message::Talk(Talk::TrainAsk { train, .. }) = message {
             self.say(&Message::Talk(Talk::TrainAnswer {
                 train,
@@ -442,6 +481,33 @@ impl<P: Probe> Leader<P> {
                 location_udeg: None,
             }));
         }
+    }
+
+    /// The peer signs every roster and grants every lease.
+    fn go_along(&mut self, message: Peernet) {
+        let reply = if let Peernet::Draft {
+            peernet, version, ..
+        } = message
+        {
+            let signature = [0; 64];
+            Peernet::Signed {
+                peernet,
+                version,
+                signature,
+            }
+        } else if let Peernet::Lease { bytes } = message
+            && let Ok(asked) = lease::message::Message::read(&bytes)
+            && matches!(asked.say, Say::Ask { .. })
+        {
+            let standing = Standing::Unready;
+            let say = Say::Grant { standing };
+            let mut bytes = Vec::new();
+            lease::message::Message { say, ..asked }.write(&mut bytes);
+            Peernet::Lease { bytes }
+        } else {
+            return;
+        };
+        self.say(&Message::Peernet(reply));
     }
 
     /// The peer's venue fills a leg at its limit.
@@ -604,6 +670,8 @@ pub(crate) fn legs_among(outputs: &[Output], out: &Outbox) -> (bool, bool) {
             | Output::Forget { .. }
             | Output::Standing { .. }
             | Output::Announce { .. }
+            | Output::Roster { .. }
+            | Output::RosterHeard { .. }
             | Output::LinkDatagram { .. }
             | Output::Probe { .. }
             | Output::VenueFrame { .. }

@@ -1,14 +1,16 @@
-//! What a node hands to the thread that signs: the token of its lease, and what is to be said.
+//! What a node hands to the thread that signs: its peernet, the token of its lease, and what is to be said.
 
 use crate::discovery::announce::{Closed, Offered, Said};
 use crate::model::codec::{CodecError, Reader, Writer};
+use crate::model::ids::PeernetId;
 
 const OFFER: u8 = 1;
 const CLOSE: u8 = 2;
 
 /// Appends what is to be said under a token. Matches and relays are not handed out yet.
-pub fn hand_out(said: &Said, token: u64, out: &mut Vec<u8>) {
+pub fn hand_out(said: &Said, (peernet, token): (PeernetId, u64), out: &mut Vec<u8>) {
     let mut writer = Writer::new(out);
+    writer.raw(&peernet.0);
     writer.u64(token);
     match said {
         Said::Offer(offered) => {
@@ -31,8 +33,9 @@ pub fn hand_out(said: &Said, token: u64, out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// Anything else.
-pub fn take_over(bytes: &[u8]) -> Result<(u64, Said), CodecError> {
+pub fn take_over(bytes: &[u8]) -> Result<((PeernetId, u64), Said), CodecError> {
     let mut reader = Reader::new(bytes);
+    let peernet = PeernetId(reader.array("peernet")?);
     let token = reader.u64("token")?;
     let kind = reader.u8("kind")?;
     let offer = reader.offer()?;
@@ -49,13 +52,13 @@ pub fn take_over(bytes: &[u8]) -> Result<(u64, Said), CodecError> {
         kind => return Err(CodecError::Ordinal(kind)),
     };
     reader.finish()?;
-    Ok((token, said))
+    Ok(((peernet, token), said))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ids::OfferId;
+    use crate::model::ids::{OfferId, PeernetId};
     use crate::model::number::Quantity;
     use crate::model::offer::Line;
 
@@ -72,8 +75,9 @@ mod tests {
             Said::Close(Closed { offer, version: 3 }),
         ] {
             let mut bytes = Vec::new();
-            hand_out(&said, 9, &mut bytes);
-            assert_eq!(take_over(&bytes), Ok((9, said)));
+            let right = (PeernetId([8; 16]), 9);
+            hand_out(&said, right, &mut bytes);
+            assert_eq!(take_over(&bytes), Ok((right, said)));
             assert!(take_over(&bytes[1..]).is_err());
             bytes.push(0);
             assert!(take_over(&bytes).is_err());

@@ -239,6 +239,29 @@ struct Peer {
     number_min: u64,
 }
 
+impl Standing {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unready => "unready",
+            Self::Young => "young",
+            Self::Aged => "aged",
+        }
+    }
+}
+
+impl Lost {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Outbid => "a higher token was announced",
+            Self::Expired => "no majority was reached in time",
+            Self::GaveWay => "an aged member is there",
+            Self::Released => "the owner said so",
+            Self::Roster => "there is a new roster",
+            Self::Unready => "the channel is not reached",
+        }
+    }
+}
+
 impl Token {
     /// Returns the version of the roster under which it was made.
     pub const fn version(self) -> u64 {

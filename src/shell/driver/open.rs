@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use tokio::sync::mpsc;
 
+use crate::discovery::station::Standing;
 use crate::membership::{Direction, Peer};
 use crate::model::ids::{CommandNo, LinkNo, NodeId};
 use crate::node::input::{Command, Input};
@@ -34,6 +35,16 @@ impl Driver {
                         bytes: &bytes,
                     }),
                 },
+                Told::OnChannel(since) => self.step(Input::OnChannel { since }),
+                Told::RosterWanted {
+                    from,
+                    peernet,
+                    after,
+                } => self.step(Input::RosterWanted {
+                    from,
+                    peernet,
+                    after,
+                }),
                 Told::Announced(announced) => self.step(Input::Announced { announced }),
                 Told::Shown { number, shown } => {
                     let command = Command::Channel(Some(Box::new(shown)));
@@ -122,4 +133,13 @@ pub(super) fn with(hands: &Hands, act: impl FnOnce(&Open)) {
     if let Some(open) = &hands.open {
         act(open);
     }
+}
+
+/// Tells the open side of a roster: the own peernet's, or what somebody says is one.
+pub(super) fn know(hands: &Hands, from: Option<NodeId>, bytes: &[u8]) {
+    with(hands, |open| open.know(from, bytes));
+}
+
+pub(super) fn stand(hands: &Hands, peer: NodeId, standing: Standing) {
+    with(hands, |open| open.stand(peer, standing));
 }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::latency::train::PathCount;
+use crate::membership::roster::Unverified;
 use crate::node::input::Input;
 use crate::node::output::{Job, Outbox, Output};
 use crate::shell::driver::{Driver, Hands, Next};
@@ -105,6 +106,8 @@ impl Driver {
             | Output::Forget { .. }
             | Output::Standing { .. }
             | Output::Announce { .. }
+            | Output::Roster { .. }
+            | Output::RosterHeard { .. }
             | Output::LinkStream { .. }
             | Output::LinkDatagram { .. }
             | Output::VenueFrame { .. }
@@ -133,6 +136,10 @@ impl Driver {
             let (identity, config) = (Arc::clone(&jobs.identity), jobs.config.clone());
             let done = spawn_blocking(move || match job {
                 Job::Sign => identity.sign(&bytes).to_vec(),
+                Job::VerifyRoster => match Unverified::read(&bytes).map(Unverified::verify) {
+                    Ok(Ok(_)) => bytes,
+                    Ok(Err(_)) | Err(_) => Vec::new(),
+                },
                 Job::Report => machine::report_of_lines(&identity, &config, &bytes)
                     .map_or_else(Vec::new, String::into_bytes),
             });

@@ -38,8 +38,9 @@ use crate::discovery::shown::Shown;
 use crate::discovery::station::{AttemptNo, Standing, Station};
 use crate::membership::card::CardError;
 use crate::membership::{Direction, Peer};
-use crate::model::ids::{CommandNo, LinkNo, NodeId};
+use crate::model::ids::{CommandNo, LinkNo, NodeId, PeernetId};
 use crate::model::random::Random;
+use crate::model::time::Time;
 use crate::shell::clock::Clock;
 use crate::shell::identity::Identity;
 use crate::shell::irc::NEWS_MAX;
@@ -98,6 +99,14 @@ pub(super) enum Told {
     Down {
         link: LinkNo,
     },
+    /// Since when this node is on the channel, or that it is not.
+    OnChannel(Option<Time>),
+    /// Versions of a roster that are missing.
+    RosterWanted {
+        from: NodeId,
+        peernet: PeernetId,
+        after: u64,
+    },
     /// A line that passed the sieve, and its signature.
     Announced(Box<Announcement>),
     /// What this command asked for.
@@ -113,6 +122,8 @@ enum Asked {
     StrikeOff(NodeId),
     Standing(NodeId, Standing),
     Show(CommandNo),
+    /// A roster: the own peernet's, or what this node says is one.
+    Know(Option<NodeId>, Vec<u8>),
     /// What the node wants said, as it hands it out.
     Announce(Vec<u8>),
 }
@@ -211,6 +222,11 @@ impl Open {
         if self.asked.try_send(asked).is_err() {
             tracing::warn!("the open side is behind; something told to it was dropped");
         }
+    }
+
+    /// Takes a roster: the own peernet's, or what somebody says is one.
+    pub(super) fn know(&self, from: Option<NodeId>, bytes: &[u8]) {
+        self.tell(Asked::Know(from, bytes.to_vec()));
     }
 
     /// Signs and says what the node hands out.

@@ -1,6 +1,6 @@
 //! What the station asks for, done; and what comes of it, told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
@@ -8,12 +8,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
+use crate::discovery::announce::Signer;
 use crate::discovery::irc::session::{Phase, Session};
 use crate::discovery::network::{Network, NetworkNo};
 use crate::discovery::shown::{NetworkShown, NodeShown, Shown};
+use crate::discovery::sieve::{self, Standing};
 use crate::discovery::station::{Act, AttemptNo, Sighting, Station};
 use crate::membership::Peer;
-use crate::model::ids::{CommandNo, LinkNo, NodeId};
+use crate::membership::roster::Unverified;
+use crate::membership::rosters::{Rosters, TakeError};
+use crate::model::ids::{CommandNo, LinkNo, NodeId, PeernetId};
 use crate::model::time::Time;
 use crate::shell::clock::Clock;
 use crate::shell::frames::Allowance;
@@ -37,7 +41,13 @@ pub(super) struct Side {
     listed: ListedPins,
     /// What the owner thinks of listed nodes.
     trusts: BTreeMap<NodeId, u8>,
+    /// Who is in which peernet, as far as anybody has told.
+    rosters: Rosters,
     networks: Vec<Joined>,
+    /// Networks that this node is on, and since when it is on one of them.
+    on: BTreeSet<NetworkNo>,
+    on_since: Option<Time>,
+    told_since: Option<Time>,
     /// The address that each network is dialled from.
     locals: BTreeMap<NetworkNo, IpAddr>,
     attempts: BTreeMap<AttemptNo, AbortHandle>,
@@ -73,7 +83,11 @@ impl Side {
             },
             listed,
             trusts: BTreeMap::new(),
+            rosters: Rosters::default(),
             networks: Vec::new(),
+            on: BTreeSet::new(),
+            on_since: None,
+            told_since: None,
             locals: BTreeMap::new(),
             attempts: BTreeMap::new(),
             last_link: 0,
@@ -143,6 +157,7 @@ impl Side {
                 self.station.handle_standing(node, standing, now);
             }
             Asked::Show(number) => self.show(number),
+            Asked::Know(from, bytes) => self.know(from, &bytes),
             Asked::Announce(bytes) => self.announce(&bytes),
         }
     }
@@ -153,11 +168,17 @@ impl Side {
         match news {
             News::Joined(joined) => {
                 self.locals.insert(network, joined.local);
+                self.on.insert(network);
+                self.on_since = self.on_since.or(Some(now));
                 let members = joined.members.iter();
                 let members = members.map(|(nick, name)| (nick.as_str(), name.as_deref()));
                 station.handle_joined(network, joined.mapping, joined.local, members, now);
             }
-            News::Left { .. } => station.handle_left(network),
+            News::Left { .. } => {
+                station.handle_left(network);
+                self.on.remove(&network);
+                self.on_since = self.on_since.filter(|_| !self.on.is_empty());
+            }
             News::Came { nick } => station.handle_came(network, &nick, now),
             News::Gone { nick } => station.handle_gone(network, &nick),
             News::Renamed { from, to } => station.handle_renamed(network, &from, &to, now),
@@ -187,9 +208,52 @@ impl Side {
         }
     }
 
+    /// Takes a roster. Signatures of strangers are looked at within the bucket, and only where the
+    /// roster would be taken.
+    fn know(&mut self, from: Option<NodeId>, bytes: &[u8]) {
+        let now = self.clock.now();
+        let Ok(unverified) = Unverified::read(bytes) else {
+            return;
+        };
+        let draft = unverified.draft();
+        let (peernet, version, keys) = (draft.peernet(), draft.version(), draft.keys().len());
+        let wanted = self.rosters.is_wanted(peernet, version, now);
+        if let (Err(TakeError::Gap { known, .. }), Some(from)) = (wanted, from) {
+            let wanted = Told::RosterWanted {
+                from,
+                peernet,
+                after: known,
+            };
+            // Where the core has that much to do, it is asked for at the next greeting.
+            self.told.try_send(wanted).ok();
+            return;
+        }
+        let may_check = from.is_none() || self.rosters.may_check(keys, now);
+        if wanted.is_err() || !may_check {
+            return;
+        }
+        let Ok(roster) = unverified.verify() else {
+            tracing::debug!("a roster that not everybody on it has signed was dropped");
+            return;
+        };
+        if from.is_none() {
+            self.rosters.own(peernet);
+        }
+        if let Err(why) = self.rosters.take(roster, now) {
+            tracing::debug!(%why, "a roster was not taken");
+        }
+    }
+
     fn hear(&mut self, network: NetworkNo, text: &str, now: Time) {
-        let trust_of = |node: NodeId| self.trusts.get(&node).copied();
-        if let Some(announced) = self.voice.hear(network, text, now, &trust_of) {
+        let standing = |signer: Signer, peernet: PeernetId| Standing {
+            trust: self.trusts.get(&signer.node_id()).copied().unwrap_or(0),
+            roster: match self.rosters.roster(peernet) {
+                None => sieve::Roster::Unknown,
+                Some(roster) if roster.keys().contains(&signer.0) => sieve::Roster::Member,
+                Some(_) => sieve::Roster::Foreign,
+            },
+        };
+        if let Some(announced) = self.voice.hear(network, text, now, standing) {
             // Where the core has that much to do, others answer.
             self.told.try_send(Told::Announced(announced)).ok();
         }
@@ -256,6 +320,11 @@ impl Side {
 
     /// Does what the station asks for.
     pub(super) fn act(&mut self) {
+        let since = self.on_since;
+        // What does not fit now is told the next time.
+        if since != self.told_since && self.told.try_send(Told::OnChannel(since)).is_ok() {
+            self.told_since = since;
+        }
         while let Some(act) = self.station.poll_act() {
             match act {
                 Act::Say {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::discovery::announce::{Announcement, Draft, LIFE_S_MAX, Said, Signer, take_over};
 use crate::discovery::irc::pace::Urgency;
 use crate::discovery::network::{NetworkNo, Settings};
-use crate::discovery::sieve::{self, Roster, Sieve, Standing, Verdict};
-use crate::model::ids::{NodeId, PeernetId};
+use crate::discovery::sieve::{self, Sieve, Standing, Verdict};
+use crate::model::ids::PeernetId;
 use crate::model::time::{Span, Time};
 use crate::shell::identity::Identity;
 
@@ -43,7 +43,7 @@ impl Voice {
 
     /// Makes a line of what the node handed out.
     pub(super) fn word(&self, bytes: &[u8], now: Time) -> Option<(Urgency, String)> {
-        let (token, said) = take_over(bytes).ok()?;
+        let ((peernet, token), said) = take_over(bytes).ok()?;
         let urgency = match said {
             Said::Close(_) => Urgency::Withdraw,
             Said::Match(_) => Urgency::Match,
@@ -52,8 +52,7 @@ impl Voice {
         let expires = now + Span::secs(u64::from(LIFE_S));
         let draft = Draft {
             said,
-            // Who is on no roster is a peernet of its own.
-            peernet: PeernetId(self.identity.node_id().0),
+            peernet,
             token,
             expires_s: u32::try_from(expires.0 / Span::SECOND.0).ok()?,
             life_s: LIFE_S,
@@ -70,12 +69,8 @@ impl Voice {
         network: NetworkNo,
         text: &str,
         now: Time,
-        trust_of: &dyn Fn(NodeId) -> Option<u8>,
+        standing: impl Fn(Signer, PeernetId) -> Standing,
     ) -> Option<Box<Announcement>> {
-        let standing = |signer: Signer, _: PeernetId| Standing {
-            trust: trust_of(signer.node_id()).unwrap_or(0),
-            roster: Roster::Unknown,
-        };
         let candidate = match self.sieve.handle_line(network, text, now, standing) {
             Verdict::Check(candidate) => candidate,
             Verdict::Refused(why) => {
