@@ -174,6 +174,7 @@ pub fn start(start: Start) -> Result<Rc<Driver>, StartError> {
         is_first_run,
         clock,
         seed: random.next_u64(),
+        given: Vec::new(),
     };
     let open = open_side(&home, &config, &identity, &peers, begin)?;
     let (open, told) = open.unzip();

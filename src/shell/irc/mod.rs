@@ -1,10 +1,12 @@
 //! The sockets of IRC networks: each is read, written and dialled again as its session says.
 //!
-//! A task a network, none of which waits for another. What a session hears leaves through a queue
-//! that never waits either: when it is full, what was heard is dropped and counted.
+//! A task a network, none of which waits for another. What a session hears leaves through a queue.
+//! Where that has no room, the server is not read until it has: it waits, as for anybody who is slow,
+//! and what this node has to say leaves meanwhile. What still has no room is dropped and counted.
 
 mod tls;
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -105,6 +107,34 @@ pub struct Joined {
     pub members: Vec<(String, Option<String>)>,
 }
 
+/// A connection that stands already, in place of the first dial.
+pub struct Given {
+    socket: Box<dyn Socket>,
+    local: IpAddr,
+}
+
+impl Given {
+    /// `local` is the address of this machine that it is to count as dialled from.
+    pub fn new(
+        socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        local: IpAddr,
+    ) -> Self {
+        Self {
+            socket: Box::new(socket),
+            local,
+        }
+    }
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Given")
+            .field("local", &self.local)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why a network could not be dialled.
 #[derive(Debug, Error)]
 enum DialError {
@@ -126,6 +156,8 @@ const WRITE_MAX: Duration = Duration::from_secs(10);
 const DIAL_MAX: Duration = Duration::from_secs(20);
 /// Bytes read at once.
 const READ_BYTES: usize = 16 * 1024;
+/// The shortest line that is news is `QUIT` and its end.
+const NEWS_BYTES_MIN: usize = 5;
 /// Wishes and news that wait.
 pub const WISHES_MAX: usize = 256;
 pub const NEWS_MAX: usize = 1_024;
@@ -133,6 +165,7 @@ pub const NEWS_MAX: usize = 1_024;
 /// Runs one network until nobody holds the other end of `wishes`.
 pub async fn run(
     network: Network,
+    given: Option<Given>,
     session: Session,
     clock: Clock,
     mut wishes: mpsc::Receiver<Wish>,
@@ -148,6 +181,7 @@ pub async fn run(
             is_behind: false,
         },
         out: Vec::new(),
+        given,
         socket: None,
     };
     let mut bytes = vec![0; READ_BYTES];
@@ -159,10 +193,13 @@ pub async fn run(
             Next::Wait(at) => {
                 run.write().await;
                 let wait = clock.until(at);
-                let Run { socket, .. } = &mut run;
+                let Run { socket, ear, .. } = &mut run;
                 let read = async {
                     match socket {
-                        Some(socket) => socket.read(&mut bytes).await,
+                        Some(socket) => {
+                            let most = ear.bytes_that_can_be_told().await.min(READ_BYTES);
+                            socket.read(&mut bytes[..most]).await
+                        }
                         None => std::future::pending().await,
                     }
                 };
@@ -184,6 +221,7 @@ struct Run {
     clock: Clock,
     ear: Ear,
     out: Vec<u8>,
+    given: Option<Given>,
     socket: Option<Box<dyn Socket>>,
 }
 
@@ -195,8 +233,14 @@ impl Run {
     }
 
     async fn dial(&mut self, network: &Network) {
-        let dialled = timeout(DIAL_MAX, connect(network)).await;
-        match dialled.unwrap_or(Err(DialError::Late)) {
+        let dialled = match self.given.take() {
+            Some(Given { socket, local }) => Ok((socket, local)),
+            None => {
+                let dialled = timeout(DIAL_MAX, connect(network)).await;
+                dialled.unwrap_or(Err(DialError::Late))
+            }
+        };
+        match dialled {
             Ok((socket, local)) => {
                 self.socket = Some(socket);
                 self.ear.local = local;
@@ -208,7 +252,7 @@ impl Run {
 
     /// Tells anew who is there, once there is room for it.
     fn catch_up(&mut self) {
-        if self.ear.is_behind && self.session.is_on() {
+        if self.ear.is_behind && self.ear.news.capacity() > 0 && self.session.is_on() {
             self.ear.is_behind = false;
             self.ear.tell_joined(self.session.seen());
         }
@@ -313,6 +357,13 @@ impl Ear {
             local: self.local,
             members: channel.members().map(named).collect(),
         }));
+    }
+
+    /// Waits until there is room for news; returns how many bytes make no more than that.
+    async fn bytes_that_can_be_told(&self) -> usize {
+        // Where nobody takes news any more, nobody is left to wait for them.
+        drop(self.news.reserve().await);
+        self.news.capacity().max(1) * NEWS_BYTES_MIN
     }
 
     fn tell(&mut self, news: News) {

@@ -15,7 +15,8 @@ mod voice;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +44,7 @@ use crate::model::random::Random;
 use crate::model::time::Time;
 use crate::shell::clock::Clock;
 use crate::shell::identity::Identity;
-use crate::shell::irc::NEWS_MAX;
+use crate::shell::irc::{Given, NEWS_MAX};
 use crate::shell::open::link::DATAGRAM;
 use crate::shell::open::meeting::{Host, MeetError, Met};
 use crate::shell::open::side::Side;
@@ -84,7 +85,8 @@ pub enum OpenError {
 }
 
 /// What the core is told.
-pub(super) enum Told {
+#[derive(Debug)]
+pub enum Told {
     Met {
         peer: Peer,
         address: IpAddr,
@@ -117,6 +119,7 @@ pub(super) enum Told {
 }
 
 /// What the station is told and asked.
+#[derive(Debug)]
 enum Asked {
     List(Peer),
     StrikeOff(NodeId),
@@ -129,7 +132,8 @@ enum Asked {
 }
 
 /// The core's end.
-pub(super) struct Open {
+#[derive(Debug)]
+pub struct Open {
     asked: mpsc::Sender<Asked>,
     links: RefCell<BTreeMap<LinkNo, mpsc::Sender<Vec<u8>>>>,
     ended: oneshot::Receiver<()>,
@@ -140,7 +144,7 @@ impl Open {
     ///
     /// # Errors
     /// A login file or the own card that cannot be used.
-    pub(super) fn start(
+    pub fn start(
         home: &Path,
         config: &Config,
         identity: &Arc<Identity>,
@@ -149,6 +153,7 @@ impl Open {
             is_first_run,
             clock,
             seed,
+            given,
         }: Begin,
     ) -> Result<(Self, mpsc::Receiver<Told>), OpenError> {
         let open = &config.open;
@@ -177,6 +182,7 @@ impl Open {
                 login: None,
                 answers: open.wants_strangers(),
             },
+            given,
             listed,
             venues: config
                 .venues
@@ -230,12 +236,12 @@ impl Open {
     }
 
     /// Signs and says what the node hands out.
-    pub(super) fn announce(&self, bytes: &[u8]) {
+    pub fn announce(&self, bytes: &[u8]) {
         self.tell(Asked::Announce(bytes.to_vec()));
     }
 
     /// Asks what the networks show.
-    pub(super) fn look(&self, number: CommandNo) {
+    pub fn look(&self, number: CommandNo) {
         self.tell(Asked::Show(number));
     }
 
@@ -270,7 +276,7 @@ impl Open {
     }
 
     /// Leaves the networks and ends the thread.
-    pub(super) async fn stop(self) {
+    pub async fn stop(self) {
         drop(self.asked);
         drop(self.links);
         if timeout(STOP_MAX, self.ended).await.is_err() {
@@ -280,10 +286,14 @@ impl Open {
 }
 
 /// What a run begins with.
-pub(super) struct Begin {
-    pub(super) is_first_run: bool,
-    pub(super) clock: Clock,
-    pub(super) seed: u64,
+#[derive(Debug)]
+pub struct Begin {
+    pub is_first_run: bool,
+    pub clock: Clock,
+    pub seed: u64,
+    /// Connections that stand already, of the first networks in their order: each is taken in place
+    /// of the first dial.
+    pub given: Vec<UnixStream>,
 }
 
 /// Returns what this node shows whoever it meets; in the dark only listed keys pass.
@@ -332,6 +342,7 @@ struct Start {
     voice: Voice,
     host: Host,
     networks: Vec<(Network, Option<Login>)>,
+    given: Vec<UnixStream>,
     sessions: Settings,
     listed: ListedPins,
     /// Where the venues are: nobody is let to make this node dial them.
@@ -359,6 +370,14 @@ async fn find_venues(urls: Vec<String>, done: mpsc::Sender<Done>) {
             }
         }
     }
+}
+
+/// Takes a connection that stands already; one that cannot be used is dialled like any other.
+fn take(stream: UnixStream, network: &Network) -> Option<Given> {
+    stream.set_nonblocking(true).ok()?;
+    let stream = tokio::net::UnixStream::from_std(stream).ok()?;
+    let local = network.bind.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    Some(Given::new(stream, local))
 }
 
 /// What comes of attempts.
@@ -389,6 +408,7 @@ impl Start {
             side.list(peer);
         }
         let mut random = self.random;
+        let mut given = self.given.into_iter();
         for (at, (network, login)) in self.networks.into_iter().enumerate() {
             let settings = Settings {
                 login,
@@ -396,7 +416,8 @@ impl Start {
             };
             let session = Session::new(settings, random.next_u64());
             let number = NetworkNo(u8::try_from(at).unwrap_or(u8::MAX));
-            side.join(number, network, session, &news_to);
+            let given = given.next().and_then(|stream| take(stream, &network));
+            side.join(number, (network, given), session, &news_to);
         }
         loop {
             side.act();

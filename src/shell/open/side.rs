@@ -21,7 +21,7 @@ use crate::model::ids::{CommandNo, LinkNo, NodeId, PeernetId};
 use crate::model::time::Time;
 use crate::shell::clock::Clock;
 use crate::shell::frames::Allowance;
-use crate::shell::irc::{self, NEWS_MAX, News, View, WISHES_MAX, Wish};
+use crate::shell::irc::{self, Given, NEWS_MAX, News, View, WISHES_MAX, Wish};
 use crate::shell::open::link::{self, STRANGER, WAITING_MAX};
 use crate::shell::open::meeting::{self, Entrance, Host, Met};
 use crate::shell::open::voice::Voice;
@@ -110,13 +110,14 @@ impl Side {
     pub(super) fn join(
         &mut self,
         number: NetworkNo,
-        network: Network,
+        (network, given): (Network, Option<Given>),
         session: Session,
         news_to: &mpsc::Sender<(NetworkNo, News)>,
     ) {
         let (wishes, wished) = mpsc::channel(WISHES_MAX);
         let (told, mut news) = mpsc::channel(NEWS_MAX);
-        let task = spawn_local(irc::run(network.clone(), session, self.clock, wished, told));
+        let run = irc::run(network.clone(), given, session, self.clock, wished, told);
+        let task = spawn_local(run);
         let news_to = news_to.clone();
         spawn_local(async move {
             while let Some(news) = news.recv().await {
@@ -392,9 +393,11 @@ impl Side {
         let counts = self.station.counts().iter();
         let counts = counts.map(|(what, times)| ((*what).to_owned(), *times));
         let mut counts: BTreeMap<String, u64> = counts.collect();
-        let turned_away = self.entrance.door.borrow().turned_away();
-        if turned_away > 0 {
-            counts.insert("turned_away".to_owned(), turned_away);
+        let at_door = self.entrance.door.borrow().counts();
+        for (what, times) in at_door.into_iter().chain(self.voice.counts()) {
+            if times > 0 {
+                counts.insert(what.to_owned(), times);
+            }
         }
         let networks: Vec<(Network, mpsc::Sender<Wish>)> = self
             .networks

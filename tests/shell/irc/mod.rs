@@ -6,6 +6,7 @@ mod nat;
 mod people;
 mod programs;
 mod servers;
+mod slow;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
@@ -68,7 +69,7 @@ impl Member {
         let (wishes, wished) = mpsc::channel(WISHES_MAX);
         let (told, news) = mpsc::channel(NEWS_MAX);
         let session = Session::new(settings, u64::from(seed));
-        tasks.spawn(run(network, session, Clock::start(), wished, told));
+        tasks.spawn(run(network, None, session, Clock::start(), wished, told));
         Self {
             wishes,
             news,
