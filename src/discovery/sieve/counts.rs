@@ -77,6 +77,35 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Returns each counter by the name that the owner sees.
+    pub const fn named(self) -> [(&'static str, u64); 23] {
+        [
+            ("lines", self.lines),
+            ("line_too_long", self.too_long),
+            ("line_grammar", self.grammar),
+            ("line_unknown_pair", self.unknown_pair),
+            ("line_below_min", self.below_min),
+            ("line_expired", self.expired),
+            ("line_ahead", self.ahead),
+            ("line_before_start", self.before_start),
+            ("line_own", self.own),
+            ("line_foreign", self.foreign),
+            ("line_marked", self.marked),
+            ("line_old_token", self.old_token),
+            ("line_seen", self.seen),
+            ("line_before_evicted", self.before_evicted),
+            ("line_checking", self.checking),
+            ("line_checks_full", self.checks_full),
+            ("line_signer_quota", self.signer_quota),
+            ("line_strangers_quota", self.strangers_quota),
+            ("line_network_quota", self.network_quota),
+            ("signatures_checked", self.checks),
+            ("line_bad_signature", self.bad_signature),
+            ("line_conflict", self.conflict),
+            ("line_taken", self.taken),
+        ]
+    }
+
     pub(super) fn count(&mut self, why: Refusal) {
         let counter = match why {
             Refusal::TooLong => &mut self.too_long,

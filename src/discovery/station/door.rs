@@ -15,6 +15,7 @@ use crate::model::time::{Span, Time};
 pub struct Door {
     allowance: Allowance,
     inside: usize,
+    let_in: u64,
     turned_away: u64,
 }
 
@@ -39,6 +40,7 @@ impl Door {
         }
         self.allowance.pay(Self::EVERY, now);
         self.inside += 1;
+        self.let_in += 1;
         true
     }
 
@@ -46,8 +48,9 @@ impl Door {
         self.inside = self.inside.saturating_sub(1);
     }
 
-    pub const fn turned_away(&self) -> u64 {
-        self.turned_away
+    /// Returns how many were let in and turned away, by the names that the owner sees.
+    pub const fn counts(&self) -> [(&'static str, u64); 2] {
+        [("visitors", self.let_in), ("turned_away", self.turned_away)]
     }
 }
 
@@ -93,7 +96,8 @@ mod tests {
         assert!(!door.enter(&mut visits, address(1), NOW));
         assert!(door.enter(&mut visits, address(2), NOW));
         assert!(door.enter(&mut Visits::default(), address(1), NOW));
-        assert_eq!(door.turned_away(), 1);
+        let let_in = u64::from(Visits::TRIES_MAX) + 2;
+        assert_eq!(door.counts(), [("visitors", let_in), ("turned_away", 1)]);
     }
 
     #[test]

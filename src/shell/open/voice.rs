@@ -41,6 +41,11 @@ impl Voice {
         }
     }
 
+    /// Returns what became of the channel's lines.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.sieve.counts().named().into_iter()
+    }
+
     /// Makes a line of what the node handed out.
     pub(super) fn word(&self, bytes: &[u8], now: Time) -> Option<(Urgency, String)> {
         let ((peernet, token), said) = take_over(bytes).ok()?;
