@@ -9,6 +9,7 @@ mod doors;
 mod latency;
 mod membership;
 mod node;
+mod offer;
 mod shell;
 mod sim;
 mod venue;

@@ -162,6 +162,9 @@ impl Node {
                 let right = (right.0, right.1.0);
                 let bytes = out.write(|arena| hand_out(&said, right, arena));
                 out.push(Output::Announce { bytes });
+                if let Said::Offer(offered) = &said {
+                    self.origins.handle_announced(offered.offer, now);
+                }
                 *self.totals.messages.entry("announced").or_default() += 1;
             }
         }

@@ -110,6 +110,8 @@ pub struct OwnOffer {
     pub state: OriginState,
     pub gather: Gather,
     pub rounds: u8,
+    /// Strangers heard of it and may inquire: nothing is taken before.
+    listens_until: Time,
     filled: Quantity,
     released: Quantity,
     /// Paid by matchers for what is filled, in the wanted currency.
@@ -175,6 +177,7 @@ impl Origins {
             state: OriginState::Gathering { until: now },
             gather: Gather::new(offer.id),
             rounds: 0,
+            listens_until: Time::ZERO,
             filled: Quantity::ZERO,
             released: Quantity::ZERO,
             received: Quantity::ZERO,
@@ -206,6 +209,7 @@ impl Origins {
             state: OriginState::Closed(Closing::Recovered),
             gather,
             rounds: 0,
+            listens_until: Time::ZERO,
             filled,
             released: Quantity::ZERO,
             received,
@@ -316,7 +320,7 @@ impl Origins {
         let mut at = Time::MAX;
         for own in self.open.values() {
             at = at.min(match own.state {
-                OriginState::Gathering { until } => until.min(own.offer.expires),
+                OriginState::Gathering { until } => own.gathers_until(until).min(own.offer.expires),
                 OriginState::Settling | OriginState::Closed(_) => Time::MAX,
                 OriginState::Standing => own.offer.expires,
             });
@@ -329,13 +333,27 @@ impl Origins {
         (at < Time::MAX).then_some(Deadline { at, why: "offer" })
     }
 
+    /// The offer is announced now: whoever hears it may inquire, and what is best of it shows when
+    /// a gathering time has passed, not with the first answer.
+    pub fn handle_announced(&mut self, id: OfferId, now: Time) {
+        let until = now + self.settings.gather;
+        let Some(own) = self.open.get_mut(&id) else {
+            return;
+        };
+        if until < own.offer.expires {
+            own.listens_until = until;
+            own.listen(until, until);
+        }
+    }
+
     /// Asks one more node about an offer that is open, as it wishes.
     pub fn invite(&mut self, id: OfferId, asked: Asked, now: Time) -> Vec<Saying> {
-        let (gather, owner) = (self.settings.gather, self.owner);
+        let Settings { gather, hold, .. } = self.settings;
+        let owner = self.owner;
         let Some(own) = self.open.get_mut(&id) else {
             return Vec::new();
         };
-        let is_open = !matches!(own.state, OriginState::Closed(_) | OriginState::Settling);
+        let is_open = !matches!(own.state, OriginState::Closed(_));
         let is_worth = own.open_quantity() >= own.offer.part_min;
         let is_early = now + gather < own.offer.expires;
         let is_new = !own.views.contains_key(&asked.peer);
@@ -343,19 +361,14 @@ impl Origins {
         if !(is_open && is_worth && is_early && is_new && has_room) {
             return Vec::new();
         }
-        let until = now + gather;
-        match own.state {
-            OriginState::Gathering { .. } => own.state = OriginState::Gathering { until },
-            OriginState::Standing | OriginState::Settling | OriginState::Closed(_) => {
-                own.enter(OriginState::Gathering { until });
-            }
-        }
+        // However many inquire one after the other, those before them do not wait for all.
+        own.listen(now + gather, own.listens_until + gather);
         own.gather.handle_asked(asked.peer);
         own.views.insert(asked.peer, asked);
         let say = Say::Ask {
             ask: own.ask(owner, Self::HOPS),
             answer_within: gather.less(asked.rtt),
-            hold: self.settings.hold,
+            hold: hold + own.listens_until.since(now),
         };
         let to = asked.peer;
         vec![Saying { to, say }]
@@ -384,7 +397,9 @@ impl Origins {
             return Vec::new();
         };
         let is_due = match own.state {
-            OriginState::Gathering { until } => until <= now || own.gather.all_answered(),
+            OriginState::Gathering { until } => {
+                until <= now || own.listens_until <= now && own.gather.all_answered()
+            }
             OriginState::Standing => true,
             OriginState::Settling | OriginState::Closed(_) => false,
         };
@@ -546,6 +561,28 @@ impl Origins {
 }
 
 impl OwnOffer {
+    /// Gathers until then, if it does not yet; if it does, longer, but not beyond `latest`. What is
+    /// settling goes on, and is followed by a look at what has come in meanwhile.
+    fn listen(&mut self, until: Time, latest: Time) {
+        match self.state {
+            OriginState::Gathering { until: known } => {
+                let until = known.max(until.min(latest));
+                self.state = OriginState::Gathering { until };
+            }
+            OriginState::Standing => self.enter(OriginState::Gathering { until }),
+            OriginState::Settling | OriginState::Closed(_) => (),
+        }
+    }
+
+    /// Returns when gathering ends if nobody says more: strangers may have answered all and others
+    /// be listened for still.
+    fn gathers_until(&self, until: Time) -> Time {
+        if self.listens_until > Time::ZERO && self.gather.all_answered() {
+            return until.min(self.listens_until);
+        }
+        until
+    }
+
     /// Returns what others are asked: what is still open, on its terms.
     fn ask(&self, owner: OwnerId, hops: u8) -> Ask {
         Ask {

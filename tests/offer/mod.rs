@@ -1,0 +1,3 @@
+//! The offer pipeline by itself.
+
+mod origin;
