@@ -193,16 +193,18 @@ impl Core {
 
     fn speak(&mut self, turn: u64, traded: &mut Traded) {
         let mut bytes = Vec::new();
+        let right = (PeernetId([1; 16]), 1);
         let said = offered(1 << 60 | self.offered, "20BTC@USD:BO:SEPA");
         match turn % OFFER_EVERY {
             CLOSE_AFTER => {
                 let (offer, version) = (said.offer, said.version);
-                hand_out(&Said::Close(Closed { offer, version }), 1, &mut bytes);
+                let said = Said::Close(Closed { offer, version });
+                hand_out(&said, right, &mut bytes);
                 traded.closes += 1;
                 self.offered += 1;
             }
             0 => {
-                hand_out(&Said::Offer(said), 1, &mut bytes);
+                hand_out(&Said::Offer(said), right, &mut bytes);
                 traded.offers += 1;
             }
             _ => return,
@@ -224,6 +226,8 @@ impl Core {
                     let bytes = &bytes;
                     self.leader.hand(Input::LinkStream { link, bytes });
                 }
+                Told::OnChannel(since) => self.leader.hand(Input::OnChannel { since }),
+                Told::RosterWanted { .. } => panic!("nobody has a roster"),
                 Told::Down { link } => self.leader.hand(Input::LinkDown { link }),
                 Told::Met { peer, .. } => panic!("a stranger got in: {}", peer.name),
                 Told::Shown { .. } => panic!("nobody asked"),

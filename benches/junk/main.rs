@@ -334,6 +334,7 @@ fn peer(friend: &Speaker) -> Peer {
     Peer {
         id: pin.node_id(),
         pin,
+        key: friend.key().0,
         knock: [0; 32],
         owner: OwnerId([9; 32]),
         name: "friend".to_owned(),

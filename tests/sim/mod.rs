@@ -1,4 +1,4 @@
 //! Whole worlds on virtual time.
 
 mod seeds;
-mod worked_example;
+pub(crate) mod worked_example;

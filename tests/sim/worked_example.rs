@@ -18,9 +18,9 @@ use expressnet::sim::{self, NodeEnd, Report};
 use expressnet::venue::serving::market::Source;
 use expressnet::{arbitrage, offer};
 
-const PRIMARIES: usize = 4;
-const SECONDARIES: usize = 10;
-const METHODS: [Method; 5] = [
+pub(crate) const PRIMARIES: usize = 4;
+pub(crate) const SECONDARIES: usize = 10;
+pub(crate) const METHODS: [Method; 5] = [
     Method::Sepa,
     Method::Okpay,
     Method::Paypal,
@@ -190,7 +190,7 @@ fn window(fee_ppm: u32, friction_ppm: u32, asks: &[(i64, i64)]) -> Scenario {
 }
 
 /// What each secondary takes: tenths of a BTC, and its price.
-fn parts() -> [Vec<(i64, i64)>; PRIMARIES] {
+pub(crate) fn parts() -> [Vec<(i64, i64)>; PRIMARIES] {
     let sepa = [(10, 110), (10, 100)]
         .into_iter()
         .chain([(50, 105); 6])

@@ -7,6 +7,7 @@ mod people;
 mod programs;
 mod servers;
 mod slow;
+mod worked_example;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
