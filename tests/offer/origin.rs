@@ -122,9 +122,11 @@ fn peer(number: u8) -> NodeId {
 
 /// Returns how many whole BTC are accepted of whom, by number.
 fn accepted(sayings: &[Saying]) -> Vec<(u8, i64)> {
-    let accepts = sayings.iter().filter_map(|saying| match saying.say {
-        Say::Accept { quantity, .. } => Some((saying.to.0[0] - 10, quantity.0 / 100_000_000)),
-        _ => None,
+    let accepts = sayings.iter().filter_map(|saying| {
+        let Say::Accept { quantity, .. } = saying.say else {
+            return None;
+        };
+        Some((saying.to.0[0] - 10, quantity.0 / 100_000_000))
     });
     let mut accepts: Vec<(u8, i64)> = accepts.collect();
     accepts.sort_unstable();
