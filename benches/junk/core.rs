@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use expressnet::discovery::announce::{Closed, Said, hand_out};
 use expressnet::discovery::shown::Shown;
-use expressnet::model::ids::CommandNo;
+use expressnet::model::ids::{CommandNo, PeernetId};
 use expressnet::model::market::{Level, Side};
 use expressnet::model::number::Quantity;
 use expressnet::model::random::Random;
