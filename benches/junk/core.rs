@@ -226,7 +226,9 @@ impl Core {
                     let bytes = &bytes;
                     self.leader.hand(Input::LinkStream { link, bytes });
                 }
-                Told::OnChannel(since) => self.leader.hand(Input::OnChannel { since }),
+                Told::OnChannel { since, may_speak } => {
+                    self.leader.hand(Input::OnChannel { since, may_speak });
+                }
                 Told::RosterWanted { .. } => panic!("nobody has a roster"),
                 Told::Down { link } => self.leader.hand(Input::LinkDown { link }),
                 Told::Met { peer, .. } => panic!("a stranger got in: {}", peer.name),

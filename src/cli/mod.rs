@@ -6,6 +6,7 @@
 pub mod about;
 pub mod balance;
 pub mod channel;
+pub mod chanop;
 pub mod config;
 pub mod demo;
 pub mod exit;
@@ -76,6 +77,9 @@ pub enum Verb {
     Watch(watch::Args),
     /// Who is on the open network, who is linked, and why others are not.
     Channel(channel::Args),
+    /// Whom this node gives voice as the channel's operator.
+    #[command(subcommand)]
+    Chanop(chanop::Args),
     /// Which node of the peernet speaks to the open network.
     #[command(subcommand)]
     Exit(lease::Args),
@@ -128,6 +132,7 @@ pub fn run(cli: &Cli) -> Result<Exit, CliError> {
         Verb::Status(args) => status::run(&home, args),
         Verb::Watch(args) => watch::run(&home, args),
         Verb::Channel(args) => channel::run(&home, args),
+        Verb::Chanop(args) => chanop::run(&home, args),
         Verb::Exit(args) => lease::run(&home, args),
         Verb::Balance(args) => balance::run(&home, args),
         Verb::Legs(args) => legs::run(&home, args),

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use crate::cli::exit::CliError;
 
 /// How a verb that reads prints its answer.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Format {
     /// Print JSON with stable names, one object a line.
     #[arg(long)]

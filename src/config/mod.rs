@@ -65,6 +65,7 @@ pub const KEYS: &[SectionKeys] = &[
     section("channel", CHANNEL),
     section("irc", IRC),
     section("exit", EXIT),
+    section("chanop", CHANOP),
     section("arbitrage", ARBITRAGE),
     section("arbitrage.friction", FRICTION),
     section("risk", RISK),
@@ -87,6 +88,7 @@ const TOP: &[Key] = &[
     absent("channel", "every default"),
     absent("irc", "no open network"),
     absent("exit", "nothing is announced"),
+    absent("chanop", "this node gives nobody voice"),
     absent("arbitrage", "every default"),
     absent("risk", "every default"),
     absent("execution", "every default"),
@@ -152,6 +154,12 @@ const EXIT: &[Key] = &[
     default("broadcast_min", "{}"),
     default("voice_after", "\"24h\""),
     default("alone_after_lease", "false"),
+];
+
+const CHANOP: &[Key] = &[
+    default("run", "false"),
+    default("voice_after", "\"24h\""),
+    default("trust_min", "0"),
 ];
 
 const ARBITRAGE: &[Key] = &[

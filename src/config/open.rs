@@ -9,7 +9,7 @@ use crate::config::limits::pair_key;
 use crate::config::node::path;
 use crate::config::raw::{Reader, Section};
 use crate::config::scalar;
-use crate::discovery::network::{Mode, NETWORKS_MAX, Network, Settings, Trust};
+use crate::discovery::network::{Mode, NETWORKS_MAX, Network, Operator, Settings, Trust};
 use crate::model::instrument::Pair;
 use crate::model::number::Quantity;
 use crate::model::time::Span;
@@ -51,6 +51,7 @@ pub(super) fn read<'t>(
         networks.push(network);
     }
     let exit = exit(reader, root, mode);
+    let chanop = chanop(reader, root);
     let mode = mode?;
     if networks.is_empty() && mode != Mode::Dark && root.get("irc").is_none() {
         let why = format!(
@@ -70,6 +71,7 @@ pub(super) fn read<'t>(
         ports,
         is_local_allowed: is_local_allowed?,
         broadcast_min: exit.0,
+        chanop: chanop?,
         voice_after: exit.1?,
         alone_after_lease: exit.2?,
         networks,
@@ -95,6 +97,23 @@ fn exit<'t>(
         reader.refuse_key(&section, "broadcast_min", Reason::Conflict { why, remedy });
     }
     (broadcast_min, voice_after, alone)
+}
+
+/// Reads `[chanop]`: nothing where this node is no operator.
+fn chanop<'t>(reader: &mut Reader<'t>, root: &Section<'t>) -> Option<Option<Operator>> {
+    let section = reader.section(root, "chanop");
+    let runs = reader.value(&section, "run", scalar::boolean);
+    let voice_after = reader.value(&section, "voice_after", |value| {
+        scalar::span(value, Span::DAY.times(30))
+    });
+    let trust_min = reader.value(&section, "trust_min", |value| {
+        scalar::whole(value, 0, TRUST_MAX)
+    });
+    let operator = Operator {
+        voice_after: voice_after?,
+        trust_min: u8::try_from(trust_min?).unwrap_or(u8::MAX),
+    };
+    runs.map(|runs| runs.then_some(operator))
 }
 
 fn network<'t>(reader: &mut Reader<'t>, section: &Section<'t>) -> Option<Network> {

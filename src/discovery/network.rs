@@ -98,6 +98,15 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
+/// What an operator of the channel asks of those it gives voice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// Time on the channel before voice.
+    pub voice_after: Span,
+    /// Trust, 0 to 10.
+    pub trust_min: u8,
+}
+
 /// The open network of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -122,6 +131,8 @@ pub struct Settings {
     pub voice_after: Span,
     /// In a peernet of two: this node may speak without the other one.
     pub alone_after_lease: bool,
+    /// This node gives voice where it is an operator.
+    pub chanop: Option<Operator>,
     pub networks: Vec<Network>,
 }
 
@@ -140,6 +151,7 @@ impl Default for Settings {
             broadcast_min: Vec::new(),
             voice_after: Span::DAY,
             alone_after_lease: false,
+            chanop: None,
             networks: Vec::new(),
         }
     }

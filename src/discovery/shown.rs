@@ -12,6 +12,41 @@ pub struct Shown {
     pub networks: Vec<NetworkShown>,
     pub nodes: Vec<NodeShown>,
     pub counts: BTreeMap<String, u64>,
+    /// Where this node is the channel's operator.
+    pub chanop: Option<ChanopShown>,
+}
+
+/// What the operator knows and has decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChanopShown {
+    pub members: Vec<VoiceShown>,
+    /// Oldest first.
+    pub decisions: Vec<DecisionShown>,
+}
+
+/// A member that says it is a node, has shown a key or has voice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoiceShown {
+    /// `network:nick`.
+    pub place: String,
+    /// The node whose key was shown there.
+    pub node: Option<String>,
+    pub voiced: bool,
+    /// Time that its key has been on the channel.
+    pub age_s: u64,
+    /// What is against its voice.
+    pub why_not: Option<String>,
+}
+
+/// One decision.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionShown {
+    pub ago_s: u64,
+    pub place: String,
+    pub node: Option<String>,
+    pub proven: bool,
+    pub verdict: String,
+    pub reason: Option<String>,
 }
 
 /// One network.

@@ -61,7 +61,7 @@ impl Node {
     /// Announces what the own peernet could not fill.
     pub(super) fn announce_due(&mut self, now: Time, out: &mut Outbox) {
         let is_idle = self.phase != Phase::Running || self.settings.open.broadcast_min.is_empty();
-        if is_idle || self.peernet.token(now).is_none() {
+        if is_idle || self.peernet.may_speak(now).is_none() {
             return;
         }
         let is_due = |own: &&OwnOffer| {
@@ -155,7 +155,7 @@ impl Node {
             if *commit > self.commits.durable {
                 return;
             }
-            let Some(right) = self.peernet.token(now) else {
+            let Some(right) = self.peernet.may_speak(now) else {
                 return;
             };
             if let Some((_, said)) = self.voice.waiting.pop_front() {

@@ -57,6 +57,8 @@ pub enum Input<'a> {
     /// This node is on the channel, on one network at least, since then; or on none.
     OnChannel {
         since: Option<Time>,
+        /// What it says there is heard, on one of them at least.
+        may_speak: bool,
     },
     /// The open side lacks versions of this peernet's roster.
     RosterWanted {

@@ -423,7 +423,9 @@ impl Node {
                 direction,
             } => self.handle_met(peer, address, (link, direction), now, out),
             Input::Announced { announced } => self.handle_announced(&announced, now, out),
-            Input::OnChannel { since } => self.handle_on_channel(since, now, out),
+            Input::OnChannel { since, may_speak } => {
+                self.handle_on_channel((since, may_speak), now, out);
+            }
             Input::RosterWanted {
                 from,
                 peernet,

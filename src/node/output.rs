@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::discovery::station::Standing;
 use crate::model::currency::Currency;
-use crate::model::ids::{CommandNo, CommitNo, LinkNo, NodeId, RequestNo};
+use crate::model::ids::{CommandNo, CommitNo, LinkNo, NodeId, PeernetId, RequestNo};
 use crate::model::instrument::{Location, VenueId};
 use crate::model::number::Quantity;
 use crate::model::time::{Span, Time};
@@ -24,6 +24,8 @@ pub enum Output {
     Forget { peer: NodeId },
     /// Tell the open side how this node stands to another one.
     Standing { peer: NodeId, standing: Standing },
+    /// This node speaks for its peernet by this token from now on, or does not speak.
+    Speaker { right: Option<(PeernetId, u64)> },
     /// The own peernet has this roster now.
     Roster { bytes: Bytes },
     /// A stranger says that this is a roster.

@@ -41,12 +41,16 @@ pub(super) struct Peernet {
     lease: Option<Lease>,
     /// Since when this node is on the channel.
     on_since: Option<Time>,
+    /// What it would say is heard, on one network at least.
+    may_speak: bool,
     muster_at: Time,
     tell_at: Time,
     waiting: VecDeque<(CommitNo, Waiting)>,
     restored: Restored,
     /// Why there is no roster of the present list, as it was told last.
     trouble: String,
+    /// By which token this node speaks, as the open side was told last.
+    spoken_by: Option<(PeernetId, u64)>,
     out: Vec<lease::Output>,
 }
 
@@ -67,6 +71,7 @@ impl Peernet {
             muster: Muster::new(me.id, me.key, rosters.collect()),
             lease: None,
             on_since: None,
+            may_speak: false,
             muster_at: now,
             tell_at: now,
             waiting: VecDeque::new(),
@@ -76,12 +81,19 @@ impl Peernet {
                 has_gap: false,
             },
             trouble: String::new(),
+            spoken_by: None,
             out: Vec::new(),
         }
     }
 
-    /// Returns by which peernet and token this node may speak at this moment.
-    pub(super) fn token(&self, now: Time) -> Option<(PeernetId, Token)> {
+    /// Returns by which peernet and token a line may leave at this moment: the channel must let it
+    /// pass as well.
+    pub(super) fn may_speak(&self, now: Time) -> Option<(PeernetId, Token)> {
+        self.token(now).filter(|_| self.may_speak)
+    }
+
+    /// Returns by which peernet and token this node speaks at this moment.
+    fn token(&self, now: Time) -> Option<(PeernetId, Token)> {
         let lease = self.lease.as_ref()?;
         let token = lease.token(now)?;
         Some((lease.seats().peernet, token))
@@ -171,8 +183,13 @@ impl Node {
     }
 
     /// The channel is reached since then, or not any more.
-    pub(super) fn handle_on_channel(&mut self, since: Option<Time>, now: Time, out: &mut Outbox) {
-        self.peernet.on_since = since;
+    pub(super) fn handle_on_channel(
+        &mut self,
+        (since, may_speak): (Option<Time>, bool),
+        now: Time,
+        out: &mut Outbox,
+    ) {
+        (self.peernet.on_since, self.peernet.may_speak) = (since, may_speak);
         let standing = since.filter(|_| self.is_exit());
         self.on_lease(now, out, |lease, outputs| {
             lease.handle_standing(standing, now, outputs);
@@ -223,6 +240,14 @@ impl Node {
             self.act_on_lease(output, out);
         }
         self.peernet.out = outputs;
+        let right = self
+            .peernet
+            .token(now)
+            .map(|(peernet, token)| (peernet, token.0));
+        if right != self.peernet.spoken_by {
+            self.peernet.spoken_by = right;
+            out.push(Output::Speaker { right });
+        }
         self.speak_durable(now, out);
     }
 
@@ -429,7 +454,10 @@ impl Node {
     fn enter_roster(&mut self, new: usize, now: Time, out: &mut Outbox) {
         let versions = self.peernet.muster.after(0);
         let versions: Vec<Roster> = versions[versions.len().saturating_sub(new)..].to_vec();
-        let others: Vec<NodeId> = self.peernet.muster.others().collect();
+        // Strangers hear of it from a node that speaks in public.
+        let may_hear = |id: &NodeId| self.is_exit() || self.peernet.is_member(*id);
+        let linked = self.peers.keys().copied().filter(may_hear);
+        let others: Vec<NodeId> = linked.collect();
         for roster in &versions {
             let mut bytes = Vec::new();
             roster.write(&mut bytes);
@@ -485,7 +513,8 @@ impl Node {
                 seed,
                 now,
             ));
-            self.handle_on_channel(self.peernet.on_since, now, out);
+            let standing = (self.peernet.on_since, self.peernet.may_speak);
+            self.handle_on_channel(standing, now, out);
         }
         let linked = self.peernet.muster.others();
         let linked: Vec<NodeId> = linked.filter(|id| self.is_linked(*id)).collect();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::discovery::shown::NetworkShown;
+use crate::discovery::shown::{ChanopShown, NetworkShown};
 
 /// The version of every answer below.
 pub const SCHEMA: u32 = 1;
@@ -149,6 +149,9 @@ pub struct ChannelReport {
     pub nodes: Vec<ChannelNode>,
     /// What was done and refused, by name.
     pub counts: BTreeMap<String, u64>,
+    /// Where this node is the channel's operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chanop: Option<ChanopShown>,
 }
 
 /// One node on the channel.

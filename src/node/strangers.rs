@@ -218,6 +218,7 @@ impl Node {
             networks: shown.networks,
             nodes,
             counts,
+            chanop: shown.chanop,
         }
     }
 }

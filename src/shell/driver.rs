@@ -233,6 +233,7 @@ impl Driver {
             Output::LinkDatagram { link, bytes } => self.send_datagram(hands, link, bytes, outbox),
             Output::Forget { peer } => hands.mesh.remove_peer(peer),
             Output::Standing { peer, standing } => open::stand(hands, peer, standing),
+            Output::Speaker { right } => open::with(hands, |open| open.speak_by(right)),
             Output::Roster { bytes } => open::know(hands, None, outbox.read(bytes)),
             Output::RosterHeard { from, bytes } => {
                 open::know(hands, Some(from), outbox.read(bytes));

@@ -73,6 +73,7 @@ impl World {
                 Output::PaceOver { .. }
                 | Output::CountPath { .. }
                 | Output::Forget { .. }
+                | Output::Speaker { .. }
                 | Output::Roster { .. }
                 | Output::RosterHeard { .. }
                 | Output::Standing { .. }
@@ -125,6 +126,7 @@ impl World {
             | Output::Forget { .. }
             | Output::Standing { .. }
             | Output::Announce { .. }
+            | Output::Speaker { .. }
             | Output::Roster { .. }
             | Output::RosterHeard { .. }
             | Output::LinkDatagram { .. }
@@ -165,6 +167,7 @@ impl World {
             Output::Dial { .. }
             | Output::CloseLink { .. }
             | Output::Forget { .. }
+            | Output::Speaker { .. }
             | Output::Standing { .. }
             | Output::VenueReconnect { .. }
             | Output::Pace { .. }

@@ -20,7 +20,10 @@ use crate::node::leader::Leader;
 fn exit() -> Leader<()> {
     let mut leader = outsider();
     let since = Some(leader.now);
-    leader.hand(Input::OnChannel { since });
+    leader.hand(Input::OnChannel {
+        since,
+        may_speak: true,
+    });
     wait(&mut leader, 4);
     assert!(has_lease(&mut leader));
     leader
@@ -199,7 +202,10 @@ fn the_line_that_was_held_back_is_said_once_with_the_next_lease() {
 fn who_leaves_the_channel_gives_the_lease_back() {
     let mut leader = exit();
     let since = None;
-    leader.hand(Input::OnChannel { since });
+    leader.hand(Input::OnChannel {
+        since,
+        may_speak: true,
+    });
     leader.settle();
     assert!(!has_lease(&mut leader), "off the channel");
 }

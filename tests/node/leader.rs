@@ -430,6 +430,7 @@ impl<P: Probe> Leader<P> {
                 | Output::Forget { .. }
                 | Output::Standing { .. }
                 | Output::Announce { .. }
+                | Output::Speaker { .. }
                 | Output::Roster { .. }
                 | Output::RosterHeard { .. }
                 | Output::LinkStream { .. }
@@ -670,6 +671,7 @@ pub(crate) fn legs_among(outputs: &[Output], out: &Outbox) -> (bool, bool) {
             | Output::Forget { .. }
             | Output::Standing { .. }
             | Output::Announce { .. }
+            | Output::Speaker { .. }
             | Output::Roster { .. }
             | Output::RosterHeard { .. }
             | Output::LinkDatagram { .. }

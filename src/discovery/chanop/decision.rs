@@ -23,6 +23,18 @@ pub enum Verdict {
     LeftAlone,
 }
 
+impl Verdict {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Voiced => "voiced",
+            Self::Kept => "kept",
+            Self::Devoiced => "devoiced",
+            Self::LeftAlone => "left alone",
+        }
+    }
+}
+
 /// Why a member may not have voice.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {

@@ -19,6 +19,7 @@ pub mod decision;
 mod judge;
 mod people;
 pub mod proof;
+pub mod speaker;
 
 #[cfg(test)]
 mod played;
@@ -145,6 +146,9 @@ struct Member {
     /// Why the proof that there was is not enough.
     doubt: Option<Reason>,
     flooded_until: Time,
+    /// Lines of the present ten seconds, and when they began.
+    lines: u32,
+    lines_since: Time,
     /// How long roster and lease of one that has voice may stay unheard of.
     unheard_until: Option<Time>,
     last: Option<(Verdict, Option<Reason>)>,
@@ -249,6 +253,9 @@ impl Chanop {
     pub const RECORD_KEPT: Span = Span(7 * Span::DAY.0);
     /// Silence after which a lease that was announced counts as ended; exits announce each minute.
     pub const LEASE_SILENCE: Span = Span::secs(180);
+    /// Lines within a time that are a flood: what a well-paced node says in forty seconds.
+    pub const FLOOD_LINES: u32 = 20;
+    pub const FLOOD_WITHIN: Span = Span::secs(10);
     /// How long who floods has no voice.
     pub const FLOOD_BARS: Span = Span::secs(3_600);
     /// How long the server may take to change a mode before it is asked again.
@@ -512,6 +519,26 @@ impl Chanop {
             self.settle_node(node, now, out);
         }
         self.settle_node(node, now, out);
+    }
+
+    /// A nick says something to the channel.
+    pub fn handle_line(&mut self, place: &Place, now: Time, out: &mut Vec<Output>) {
+        let Some(member) = self.members.get_mut(place) else {
+            return;
+        };
+        if now.since(member.lines_since) >= Self::FLOOD_WITHIN {
+            (member.lines, member.lines_since) = (0, now);
+        }
+        member.lines += 1;
+        if member.lines == Self::FLOOD_LINES {
+            self.handle_flood(place, now, out);
+        }
+    }
+
+    /// Tells whether a proof answers a question of ours: others are not looked at.
+    pub fn awaits(&self, place: &Place, proof: &Proof, now: Time) -> bool {
+        let question = self.members.get(place).and_then(|member| member.question);
+        question.is_some_and(|it| it.challenge.nonce == proof.nonce && now < it.until)
     }
 
     /// A nick floods the channel.

@@ -130,6 +130,8 @@ pub struct Session {
     refused: u8,
     regain_at: Time,
     channel: Channel,
+    /// What the server calls its network.
+    network: String,
     lines: Lines,
     pace: Pace,
     heard_at: Time,
@@ -159,6 +161,8 @@ impl Session {
     pub const REGAIN_EVERY: Span = Span::secs(60);
     /// Nicks refused in a row before the connection is given up.
     pub const REFUSED_MAX: u8 = 2 * NICKS;
+    /// Letters of a network's name that are kept.
+    const NETWORK_LEN_MAX: usize = 64;
     /// Answers to strangers at once, and how often there is one more.
     pub const ANSWERS_MAX: u64 = 3;
     pub const ANSWER_EVERY: Span = Span::secs(20);
@@ -176,6 +180,7 @@ impl Session {
             refused: 0,
             regain_at: Time::MAX,
             channel: Channel::default(),
+            network: String::new(),
             lines: Lines::default(),
             pace: Pace::new(),
             heard_at: Time::ZERO,
@@ -199,6 +204,11 @@ impl Session {
 
     pub fn nick(&self) -> &str {
         &self.nick
+    }
+
+    /// Returns what the server calls its network (`NETWORK` of its `005`); empty where it does not.
+    pub fn network(&self) -> &str {
+        &self.network
     }
 
     pub const fn is_on(&self) -> bool {
@@ -588,6 +598,9 @@ impl Session {
                 Some(("CASEMAPPING", value)) => {
                     self.channel
                         .set_mapping(CaseMapping::parse(value).unwrap_or_default());
+                }
+                Some(("NETWORK", value)) => {
+                    self.network = value.chars().take(Self::NETWORK_LEN_MAX).collect();
                 }
                 Some(("PREFIX", value)) => self.channel.modes_mut().set_prefix(value),
                 Some(("CHANMODES", value)) => self.channel.modes_mut().set_channel_modes(value),

@@ -35,7 +35,9 @@ impl Driver {
                         bytes: &bytes,
                     }),
                 },
-                Told::OnChannel(since) => self.step(Input::OnChannel { since }),
+                Told::OnChannel { since, may_speak } => {
+                    self.step(Input::OnChannel { since, may_speak });
+                }
                 Told::RosterWanted {
                     from,
                     peernet,

@@ -106,6 +106,7 @@ impl Driver {
             | Output::Forget { .. }
             | Output::Standing { .. }
             | Output::Announce { .. }
+            | Output::Speaker { .. }
             | Output::Roster { .. }
             | Output::RosterHeard { .. }
             | Output::LinkStream { .. }

@@ -82,7 +82,8 @@ pub enum News {
         nick: String,
         realname: String,
     },
-    Modes,
+    /// Ranks on the channel, as they are now.
+    Ranks(Ranks),
     Said {
         nick: String,
         text: String,
@@ -95,6 +96,21 @@ pub enum News {
         nick: String,
         text: String,
     },
+}
+
+/// Who has which rank on the channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ranks {
+    /// What the server calls its network, and us.
+    pub network: String,
+    pub own: String,
+    /// What we say to the channel is heard.
+    pub may_speak: bool,
+    pub is_operator: bool,
+    /// Only who has voice, or a higher rank, is heard.
+    pub is_moderated: bool,
+    pub voiced: Vec<String>,
+    pub operators: Vec<String>,
 }
 
 /// A channel with everybody on it.
@@ -179,6 +195,7 @@ pub async fn run(
             dropped: 0,
             local: IpAddr::from([0, 0, 0, 0]),
             is_behind: false,
+            are_ranks_new: false,
         },
         out: Vec::new(),
         given,
@@ -255,6 +272,29 @@ impl Run {
         if self.ear.is_behind && self.ear.news.capacity() > 0 && self.session.is_on() {
             self.ear.is_behind = false;
             self.ear.tell_joined(self.session.seen());
+            self.ear.are_ranks_new = true;
+        }
+        if self.ear.are_ranks_new && self.session.is_on() {
+            self.ear.are_ranks_new = false;
+            self.ear.tell(News::Ranks(self.ranks()));
+        }
+    }
+
+    fn ranks(&self) -> Ranks {
+        let own = self.session.nick().to_owned();
+        let channel = self.session.seen();
+        let nicks = |has_rank: fn(&Member) -> bool| {
+            let members = channel.members().filter(|member| has_rank(member));
+            members.map(|member| member.nick.clone()).collect()
+        };
+        Ranks {
+            network: self.session.network().to_owned(),
+            may_speak: self.session.may_speak(),
+            is_moderated: channel.is_moderated(),
+            is_operator: channel.member(&own).is_some_and(|own| own.is_operator),
+            voiced: nicks(|member| member.has_voice),
+            operators: nicks(|member| member.is_operator),
+            own,
         }
     }
 
@@ -340,13 +380,20 @@ struct Ear {
     local: IpAddr,
     /// Something had no room: who is there is told anew later.
     is_behind: bool,
+    /// Ranks, or nicks that have them, are other than told last.
+    are_ranks_new: bool,
 }
 
 impl Ear {
     fn open(&mut self) -> impl FnMut(&Channel, Heard<'_>) {
-        |channel, heard| match News::of(heard) {
-            Some(news) => self.tell(news),
-            None => self.tell_joined(channel),
+        |channel, heard| {
+            self.are_ranks_new |=
+                matches!(heard, Heard::Joined | Heard::Modes | Heard::Renamed { .. });
+            if heard == Heard::Joined {
+                self.tell_joined(channel);
+            } else if let Some(news) = News::of(heard) {
+                self.tell(news);
+            }
         }
     }
 
@@ -375,12 +422,13 @@ impl Ear {
 }
 
 impl News {
-    /// Returns what was heard; that the channel was joined is told with who is there.
+    /// Returns what was heard; that the channel was joined is told with who is there, and ranks are
+    /// told once for all that has changed.
     fn of(heard: Heard<'_>) -> Option<Self> {
         let owned = str::to_owned;
         let nick_and = |nick: &str, text: &str| (owned(nick), owned(text));
         Some(match heard {
-            Heard::Joined => return None,
+            Heard::Joined | Heard::Modes => return None,
             Heard::Left { why } => Self::Left { why: owned(why) },
             Heard::Came { nick } => Self::Came { nick: owned(nick) },
             Heard::Gone { nick } => Self::Gone { nick: owned(nick) },
@@ -392,7 +440,6 @@ impl News {
                 let (nick, realname) = nick_and(nick, realname);
                 Self::Realname { nick, realname }
             }
-            Heard::Modes => Self::Modes,
             Heard::Said { nick, text } => {
                 let (nick, text) = nick_and(nick, text);
                 Self::Said { nick, text }

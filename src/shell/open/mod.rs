@@ -9,6 +9,8 @@
 
 mod link;
 mod meeting;
+mod operator;
+mod rank;
 mod side;
 mod tls;
 mod voice;
@@ -32,9 +34,11 @@ use tokio::time::{sleep, timeout};
 use crate::config::FILE_BYTES_MAX;
 use crate::config::checked::Config;
 use crate::discovery::announce::Announcement;
+use crate::discovery::chanop;
+use crate::discovery::chanop::speaker::Speaker;
 use crate::discovery::irc::login::Login;
 use crate::discovery::irc::session::{Session, Settings};
-use crate::discovery::network::{Network, NetworkNo};
+use crate::discovery::network::{self, Network, NetworkNo};
 use crate::discovery::shown::Shown;
 use crate::discovery::station::{AttemptNo, Standing, Station};
 use crate::membership::card::CardError;
@@ -47,6 +51,7 @@ use crate::shell::identity::Identity;
 use crate::shell::irc::{Given, NEWS_MAX};
 use crate::shell::open::link::DATAGRAM;
 use crate::shell::open::meeting::{Host, MeetError, Met};
+use crate::shell::open::operator::Operator;
 use crate::shell::open::side::Side;
 use crate::shell::open::tls::Configs;
 use crate::shell::open::voice::Voice;
@@ -80,6 +85,8 @@ pub enum OpenError {
     File(#[from] PrivateFileError),
     #[error("{}: one line, a password, or two, account and password, belong here", .0.display())]
     Login(PathBuf),
+    #[error("the system's random source does not answer")]
+    NoRandom,
     #[error("the thread cannot be started")]
     Thread(#[from] std::io::Error),
 }
@@ -101,8 +108,11 @@ pub enum Told {
     Down {
         link: LinkNo,
     },
-    /// Since when this node is on the channel, or that it is not.
-    OnChannel(Option<Time>),
+    /// Since when this node is on the channel, or that it is not; whether it is heard there.
+    OnChannel {
+        since: Option<Time>,
+        may_speak: bool,
+    },
     /// Versions of a roster that are missing.
     RosterWanted {
         from: NodeId,
@@ -125,6 +135,8 @@ enum Asked {
     StrikeOff(NodeId),
     Standing(NodeId, Standing),
     Show(CommandNo),
+    /// By what this node speaks for its peernet, or that it does not.
+    Speaker(Option<(PeernetId, u64)>),
     /// A roster: the own peernet's, or what this node says is one.
     Know(Option<NodeId>, Vec<u8>),
     /// What the node wants said, as it hands it out.
@@ -170,9 +182,14 @@ impl Open {
         let (end, ended) = oneshot::channel();
         let booted_at = (!is_first_run).then(|| clock.now());
         let voice = Voice::new(Arc::clone(identity), open, booted_at);
+        let speaker = Speaker::new(identity.node_key(), clock.now());
+        let operator = operator(open)?;
+        let venues = config.venues.iter();
         let start = Start {
             station,
             voice,
+            speaker,
+            operator,
             host,
             networks,
             sessions: Settings {
@@ -184,11 +201,7 @@ impl Open {
             },
             given,
             listed,
-            venues: config
-                .venues
-                .iter()
-                .map(|venue| venue.http.clone())
-                .collect(),
+            venues: venues.map(|venue| venue.http.clone()).collect(),
             ports: open.ports,
             peers: peers.to_vec(),
             clock,
@@ -228,6 +241,11 @@ impl Open {
         if self.asked.try_send(asked).is_err() {
             tracing::warn!("the open side is behind; something told to it was dropped");
         }
+    }
+
+    /// This node speaks by this token from now on, or not at all.
+    pub(super) fn speak_by(&self, right: Option<(PeernetId, u64)>) {
+        self.tell(Asked::Speaker(right));
     }
 
     /// Takes a roster: the own peernet's, or what somebody says is one.
@@ -315,6 +333,20 @@ pub(super) fn datagram(frame: &[u8]) -> Option<&[u8]> {
     frame.strip_prefix(&[DATAGRAM])
 }
 
+/// Returns this node's rules as an operator, where it is one.
+fn operator(open: &network::Settings) -> Result<Option<Operator>, OpenError> {
+    // Nobody is to foresee its questions.
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|_| OpenError::NoRandom)?;
+    Ok(open.chanop.map(|settings| {
+        let settings = chanop::Settings {
+            voice_after: settings.voice_after,
+            trust_min: settings.trust_min,
+        };
+        Operator::new(settings, open.channel.clone(), secret)
+    }))
+}
+
 /// Reads what a server wants to know of this node.
 fn login(home: &Path, network: &Network) -> Result<Option<Login>, OpenError> {
     let Some(file) = &network.login_file else {
@@ -340,6 +372,8 @@ fn login(home: &Path, network: &Network) -> Result<Option<Login>, OpenError> {
 struct Start {
     station: Station,
     voice: Voice,
+    speaker: Speaker,
+    operator: Option<Operator>,
     host: Host,
     networks: Vec<(Network, Option<Login>)>,
     given: Vec<UnixStream>,
@@ -399,6 +433,7 @@ impl Start {
         spawn_local(find_venues(self.venues, done.clone()));
         let mut side = Side::new(
             (self.station, self.voice),
+            (self.speaker, self.operator),
             (self.host, self.ports),
             self.listed,
             self.clock,
@@ -421,7 +456,7 @@ impl Start {
         }
         loop {
             side.act();
-            let due = side.station.deadline();
+            let due = side.deadline();
             let wait = due.map(|due| side.clock.until(due.at));
             tokio::select! {
                 asked = asks.recv() => match asked {
@@ -431,7 +466,7 @@ impl Start {
                 Some((network, news)) = news.recv() => side.handle_news(network, news),
                 Some(done) = dones.recv() => side.handle_done(done),
                 () = sleep(wait.unwrap_or(Duration::MAX)) => {
-                    side.station.handle_deadline(side.clock.now());
+                    side.handle_deadline();
                 }
             }
         }

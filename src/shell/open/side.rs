@@ -9,6 +9,8 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
 use crate::discovery::announce::Signer;
+use crate::discovery::chanop::speaker::Speaker;
+use crate::discovery::irc::name::CaseMapping;
 use crate::discovery::irc::session::{Phase, Session};
 use crate::discovery::network::{Network, NetworkNo};
 use crate::discovery::shown::{NetworkShown, NodeShown, Shown};
@@ -21,9 +23,10 @@ use crate::model::ids::{CommandNo, LinkNo, NodeId, PeernetId};
 use crate::model::time::Time;
 use crate::shell::clock::Clock;
 use crate::shell::frames::Allowance;
-use crate::shell::irc::{self, Given, NEWS_MAX, News, View, WISHES_MAX, Wish};
+use crate::shell::irc::{self, Given, NEWS_MAX, News, Ranks, View, WISHES_MAX, Wish};
 use crate::shell::open::link::{self, STRANGER, WAITING_MAX};
 use crate::shell::open::meeting::{self, Entrance, Host, Met};
+use crate::shell::open::operator::Operator;
 use crate::shell::open::voice::Voice;
 use crate::shell::open::{Asked, DCC_LINK, Done, LOOK_MAX, Told};
 use crate::shell::pinned_tls::ListedPins;
@@ -35,19 +38,28 @@ pub(super) struct Side {
     ports: Option<(u16, u16)>,
     pub(super) clock: Clock,
     /// Signs what the node says, and sieves what others say.
-    voice: Voice,
+    pub(super) voice: Voice,
     host: Host,
     entrance: Entrance,
     listed: ListedPins,
     /// What the owner thinks of listed nodes.
-    trusts: BTreeMap<NodeId, u8>,
+    pub(super) trusts: BTreeMap<NodeId, u8>,
+    /// Proves this node to operators, and is one.
+    pub(super) speaker: Speaker,
+    pub(super) right: Option<(PeernetId, u64)>,
+    pub(super) operator: Option<Operator>,
+    pub(super) ranks: BTreeMap<NetworkNo, Ranks>,
+    /// Operators that have asked this node for its key; no more than there are operators.
+    pub(super) askers: BTreeSet<(NetworkNo, String)>,
     /// Who is in which peernet, as far as anybody has told.
-    rosters: Rosters,
-    networks: Vec<Joined>,
+    pub(super) rosters: Rosters,
+    pub(super) networks: Vec<Joined>,
     /// Networks that this node is on, and since when it is on one of them.
+    /// How each network compares names.
+    pub(super) mappings: BTreeMap<NetworkNo, CaseMapping>,
     on: BTreeSet<NetworkNo>,
     on_since: Option<Time>,
-    told_since: Option<Time>,
+    told_since: (Option<Time>, bool),
     /// The address that each network is dialled from.
     locals: BTreeMap<NetworkNo, IpAddr>,
     attempts: BTreeMap<AttemptNo, AbortHandle>,
@@ -57,15 +69,16 @@ pub(super) struct Side {
 }
 
 /// A network that has its task.
-struct Joined {
+pub(super) struct Joined {
     network: Network,
-    wishes: mpsc::Sender<Wish>,
+    pub(super) wishes: mpsc::Sender<Wish>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Side {
     pub(super) fn new(
         (station, voice): (Station, Voice),
+        (speaker, operator): (Speaker, Option<Operator>),
         (host, ports): (Host, Option<(u16, u16)>),
         listed: ListedPins,
         clock: Clock,
@@ -83,11 +96,17 @@ impl Side {
             },
             listed,
             trusts: BTreeMap::new(),
+            speaker,
+            right: None,
+            operator,
+            ranks: BTreeMap::new(),
+            askers: BTreeSet::new(),
             rosters: Rosters::default(),
             networks: Vec::new(),
+            mappings: BTreeMap::new(),
             on: BTreeSet::new(),
             on_since: None,
-            told_since: None,
+            told_since: (None, false),
             locals: BTreeMap::new(),
             attempts: BTreeMap::new(),
             last_link: 0,
@@ -158,6 +177,7 @@ impl Side {
                 self.station.handle_standing(node, standing, now);
             }
             Asked::Show(number) => self.show(number),
+            Asked::Speaker(right) => self.handle_right(right),
             Asked::Know(from, bytes) => self.know(from, &bytes),
             Asked::Announce(bytes) => self.announce(&bytes),
         }
@@ -170,25 +190,58 @@ impl Side {
             News::Joined(joined) => {
                 self.locals.insert(network, joined.local);
                 self.on.insert(network);
+                self.mappings.insert(network, joined.mapping);
                 self.on_since = self.on_since.or(Some(now));
                 let members = joined.members.iter();
                 let members = members.map(|(nick, name)| (nick.as_str(), name.as_deref()));
+                if let Some(operator) = &mut self.operator {
+                    operator.handle_joined(network, joined.mapping, members.clone(), now);
+                }
                 station.handle_joined(network, joined.mapping, joined.local, members, now);
             }
             News::Left { .. } => {
                 station.handle_left(network);
                 self.on.remove(&network);
+                self.ranks.remove(&network);
+                self.askers.retain(|(on, _)| *on != network);
+                if let Some(operator) = &mut self.operator {
+                    operator.handle_left(network, now);
+                }
                 self.on_since = self.on_since.filter(|_| !self.on.is_empty());
             }
-            News::Came { nick } => station.handle_came(network, &nick, now),
-            News::Gone { nick } => station.handle_gone(network, &nick),
-            News::Renamed { from, to } => station.handle_renamed(network, &from, &to, now),
+            News::Came { nick } => {
+                station.handle_came(network, &nick, now);
+                if let Some(operator) = &mut self.operator {
+                    operator.handle_came(network, &nick, now);
+                }
+            }
+            News::Gone { nick } => {
+                station.handle_gone(network, &nick);
+                if let Some(operator) = &mut self.operator {
+                    operator.handle_gone(network, &nick, now);
+                }
+            }
+            News::Renamed { from, to } => {
+                station.handle_renamed(network, &from, &to, now);
+                if let Some(operator) = &mut self.operator {
+                    operator.handle_renamed(network, &from, &to, now);
+                }
+            }
             News::Realname { nick, realname } => {
                 station.handle_realname(network, &nick, &realname, now);
+                if let Some(operator) = &mut self.operator {
+                    operator.handle_realname(network, &nick, &realname, now);
+                }
             }
             News::Dcc { nick, text } => station.handle_dcc(network, &nick, &text, now),
-            News::Said { text, .. } => self.hear(network, &text, now),
-            News::Modes | News::Told { .. } => (),
+            News::Said { nick, text } => {
+                if let Some(operator) = &mut self.operator {
+                    operator.handle_line(network, &nick, now);
+                }
+                self.hear(network, &text, now);
+            }
+            News::Ranks(ranks) => self.handle_ranks(network, ranks, now),
+            News::Told { nick, text } => self.handle_told(network, &nick, &text, now),
         }
     }
 
@@ -240,8 +293,14 @@ impl Side {
         if from.is_none() {
             self.rosters.own(peernet);
         }
-        if let Err(why) = self.rosters.take(roster, now) {
-            tracing::debug!(%why, "a roster was not taken");
+        match self.rosters.take(roster.clone(), now) {
+            Ok(_) => {
+                if let Some(operator) = &mut self.operator {
+                    operator.handle_roster(&roster, &self.rosters, now);
+                }
+                self.handle_right(self.right);
+            }
+            Err(why) => tracing::debug!(%why, "a roster was not taken"),
         }
     }
 
@@ -321,11 +380,8 @@ impl Side {
 
     /// Does what the station asks for.
     pub(super) fn act(&mut self) {
-        let since = self.on_since;
-        // What does not fit now is told the next time.
-        if since != self.told_since && self.told.try_send(Told::OnChannel(since)).is_ok() {
-            self.told_since = since;
-        }
+        self.tell_standing();
+        self.act_as_operator();
         while let Some(act) = self.station.poll_act() {
             match act {
                 Act::Say {
@@ -359,6 +415,16 @@ impl Side {
                 }
                 Act::Report(text) => tracing::warn!("{text}"),
             }
+        }
+    }
+
+    /// What does not fit now is told the next time.
+    fn tell_standing(&mut self) {
+        let since = self.on_since;
+        let may_speak = self.ranks.values().any(|ranks| ranks.may_speak);
+        let told = Told::OnChannel { since, may_speak };
+        if (since, may_speak) != self.told_since && self.told.try_send(told).is_ok() {
+            self.told_since = (since, may_speak);
         }
     }
 
@@ -405,6 +471,13 @@ impl Side {
             .map(|joined| (joined.network.clone(), joined.wishes.clone()))
             .collect();
         let now = self.clock.now();
+        let chanop = self.operator.as_ref().map(|operator| {
+            let name = |network: NetworkNo| {
+                let joined = self.networks.get(usize::from(network.0));
+                joined.map_or_else(String::new, |joined| joined.network.name.clone())
+            };
+            operator.show(name, now)
+        });
         let told = self.told.clone();
         spawn_local(async move {
             let mut looks = Vec::new();
@@ -428,6 +501,7 @@ impl Side {
                     .map(|(network, view)| network_shown(network, view, now))
                     .collect(),
                 counts,
+                chanop,
             };
             // Without a core nobody asks any more.
             told.send(Told::Shown { number, shown }).await.ok();

@@ -46,6 +46,14 @@ impl Voice {
         self.sieve.counts().named().into_iter()
     }
 
+    pub(super) const fn channel_name(&self) -> &str {
+        self.channel.as_str()
+    }
+
+    pub(super) fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.identity)
+    }
+
     /// Makes a line of what the node handed out.
     pub(super) fn word(&self, bytes: &[u8], now: Time) -> Option<(Urgency, String)> {
         let ((peernet, token), said) = take_over(bytes).ok()?;

@@ -22,7 +22,7 @@ pub(super) fn member(folder: &Folder, name: &str, mode: &str, servers: &[Server]
 }
 
 /// Returns what a configuration says of these servers.
-fn networks(port: u16, servers: &[Server]) -> String {
+pub(super) fn networks(port: u16, servers: &[Server]) -> String {
     let mut text = "[channel]\nlocal_addresses = true\nrealname = \"a test\"\n".to_owned();
     for (at, server) in servers.iter().enumerate() {
         let address = server.plain;
@@ -42,7 +42,7 @@ fn own_address(port: u16) -> Ipv4Addr {
 }
 
 /// Starts servers; fewer than asked for where they are not installed, which is said.
-fn servers(kinds: &[Kind]) -> Option<Vec<Server>> {
+pub(super) fn servers(kinds: &[Kind]) -> Option<Vec<Server>> {
     kinds.iter().map(|kind| Server::start(*kind)).collect()
 }
 

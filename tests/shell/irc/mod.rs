@@ -1,9 +1,11 @@
 //! Networks over real sockets: servers that nobody here wrote, and servers that misbehave.
 
 mod eggdrop;
+mod lease;
 mod meeting;
 mod nat;
 mod people;
+mod peernets;
 mod programs;
 mod servers;
 mod slow;
