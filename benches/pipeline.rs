@@ -8,6 +8,7 @@
 )]
 
 mod cold;
+mod quiet;
 #[path = "../tests/node/leader.rs"]
 #[expect(dead_code, reason = "here nobody draws on a leader's envelopes")]
 mod leader;
@@ -21,19 +22,19 @@ use std::rc::Rc;
 use std::time::Instant;
 use std::{env, fs};
 
-use expressnet::model::market::{Level, Side};
-use expressnet::model::number::Quantity;
+use expressnet::membership::card::pin_of;
+use expressnet::model::market::Side;
 use expressnet::model::random::Random;
 use expressnet::model::time::Span;
 use expressnet::node::input::{Command, Input};
 use expressnet::node::output::{Carrier, Outbox, Output};
 use expressnet::risk::Switch;
-use expressnet::sim::scenario::node_id;
 use serde::Deserialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 use crate::cold::Cold;
-use crate::leader::{LEVELS, Leader, Probe, legs_among};
+use crate::leader::{Leader, PEER_KEY, Probe, legs_among};
+use crate::quiet::quiet_frame;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -301,25 +302,6 @@ fn reconnect(leader: &mut Leader<Meter>, counts: &Counts) {
     }
 }
 
-/// Makes new totals for two bids and an ask somewhere in the book.
-fn quiet_frame(leader: &mut Leader<Meter>, random: &mut Random) -> Vec<u8> {
-    let mut level = |side: Side, low: i64, high: i64| {
-        let (low, high) = (low.unsigned_abs(), high.unsigned_abs());
-        let index = i64::try_from(random.between(low, high)).unwrap();
-        let lots = i64::try_from(random.between(10, 999)).unwrap();
-        Level {
-            price: Leader::<Meter>::price(side, index),
-            quantity: Quantity(lots * 1_000_000),
-        }
-    };
-    let bids = [
-        level(Side::Bid, 0, LEVELS / 2 - 1),
-        level(Side::Bid, LEVELS / 2, LEVELS - 1),
-    ];
-    let asks = [level(Side::Ask, 0, LEVELS - 1)];
-    leader.delta(&bids, &asks)
-}
-
 impl Samples {
     /// Runs our step and the peer's parse of the same bytes; which goes first changes.
     fn compare(&mut self, peer_first: bool, frame: &[u8], ours: impl FnOnce() -> (Cost, u32)) {
@@ -560,7 +542,7 @@ impl Leader<Meter> {
         self.peer.handle_disconnected();
         self.hand(Input::LinkDown { link });
         self.settle();
-        let peer = node_id(1);
+        let peer = pin_of(&PEER_KEY).node_id();
         self.hand(Input::DialFailed { peer });
         self.settle();
     }

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use expressnet::discovery::announce::{Closed, Said, hand_out};
 use expressnet::discovery::shown::Shown;
 use expressnet::model::ids::{CommandNo, PeernetId};
-use expressnet::model::market::{Level, Side};
-use expressnet::model::number::Quantity;
+use expressnet::model::market::Side;
 use expressnet::model::random::Random;
 use expressnet::model::time::Span;
 use expressnet::node::input::Input;
@@ -24,7 +23,8 @@ use tokio::sync::mpsc;
 use crate::PATIENCE;
 use crate::clocks::thread_ns;
 use crate::crowd::offered;
-use crate::leader::{LEVELS, Leader, Probe};
+use crate::leader::{Leader, Probe};
+use crate::quiet::quiet_frame;
 
 /// One frame a millisecond; one in ten fires.
 const TURN: Duration = Duration::from_millis(1);
@@ -251,23 +251,4 @@ impl Core {
             assert!(began.elapsed() < PATIENCE, "the open side does not answer");
         }
     }
-}
-
-/// Makes new totals for two bids and an ask somewhere in the book.
-fn quiet_frame(leader: &mut Leader<Meter>, random: &mut Random) -> Vec<u8> {
-    let mut level = |side: Side, low: i64, high: i64| {
-        let (low, high) = (low.unsigned_abs(), high.unsigned_abs());
-        let index = i64::try_from(random.between(low, high)).unwrap();
-        let lots = i64::try_from(random.between(10, 999)).unwrap();
-        Level {
-            price: Leader::<Meter>::price(side, index),
-            quantity: Quantity(lots * 1_000_000),
-        }
-    };
-    let bids = [
-        level(Side::Bid, 0, LEVELS / 2 - 1),
-        level(Side::Bid, LEVELS / 2, LEVELS - 1),
-    ];
-    let asks = [level(Side::Ask, 0, LEVELS - 1)];
-    leader.delta(&bids, &asks)
 }

@@ -15,6 +15,8 @@ mod crowd;
 #[expect(dead_code, reason = "here nobody commands a leader")]
 mod leader;
 mod limits;
+#[path = "../quiet.rs"]
+mod quiet;
 mod server;
 mod visitors;
 

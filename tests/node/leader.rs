@@ -30,7 +30,7 @@ use expressnet::wire::talk::{self, Talk, Verdict};
 
 /// What stands for keys: nothing is signed here.
 const OWN_KEY: [u8; 32] = [1; 32];
-const PEER_KEY: [u8; 32] = [2; 32];
+pub(crate) const PEER_KEY: [u8; 32] = [2; 32];
 
 /// Stands around every call of `Node::handle`.
 pub(crate) trait Probe {

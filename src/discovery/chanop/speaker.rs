@@ -158,8 +158,9 @@ mod tests {
         speaker.handle_right(Some(right(1)), NOW);
         let seconds = (0..300).map(|second| NOW + Span::secs(second));
         let mut said = Vec::new();
-        for now in seconds {
-            said.extend(speaker.announce(now, sign).map(|it| (now, it.number)));
+        for moment in seconds {
+            let announced = speaker.announce(moment, sign);
+            said.extend(announced.map(|it| (moment, it.number)));
         }
         let waits = said.windows(2).map(|two| two[1].0.since(two[0].0));
         let waits: Vec<Span> = waits.collect();

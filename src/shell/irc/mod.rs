@@ -27,6 +27,7 @@ use crate::discovery::irc::name::CaseMapping;
 use crate::discovery::irc::pace::Urgency;
 use crate::discovery::irc::session::{Heard, Next, Phase, Session};
 use crate::discovery::network::{Network, Trust};
+use crate::model::time::{Span, Time};
 use crate::shell::clock::Clock;
 use crate::shell::socket::Socket;
 
@@ -174,6 +175,8 @@ const DIAL_MAX: Duration = Duration::from_secs(20);
 const READ_BYTES: usize = 16 * 1024;
 /// The shortest line that is news is `QUIT` and its end.
 const NEWS_BYTES_MIN: usize = 5;
+/// How often ranks are told: whoever changes them all the time has them looked at no oftener.
+const RANKS_EVERY: Span = Span::millis(100);
 /// Wishes and news that wait.
 pub const WISHES_MAX: usize = 256;
 pub const NEWS_MAX: usize = 1_024;
@@ -196,6 +199,8 @@ pub async fn run(
             local: IpAddr::from([0, 0, 0, 0]),
             is_behind: false,
             are_ranks_new: false,
+            ranks_at: Time::ZERO,
+            own: String::new(),
         },
         out: Vec::new(),
         given,
@@ -209,7 +214,8 @@ pub async fn run(
             Next::HangUp => run.close("closed"),
             Next::Wait(at) => {
                 run.write().await;
-                let wait = clock.until(at);
+                let ranks_at = Some(run.ear.ranks_at).filter(|_| run.may_tell_ranks());
+                let wait = clock.until(ranks_at.map_or(at, |ranks_at| at.min(ranks_at)));
                 let Run { socket, ear, .. } = &mut run;
                 let read = async {
                     match socket {
@@ -274,10 +280,19 @@ impl Run {
             self.ear.tell_joined(self.session.seen());
             self.ear.are_ranks_new = true;
         }
-        if self.ear.are_ranks_new && self.session.is_on() {
+        let now = self.clock.now();
+        self.ear.are_ranks_new |= self.session.nick() != self.ear.own;
+        if self.may_tell_ranks() && self.ear.ranks_at <= now {
             self.ear.are_ranks_new = false;
+            self.ear.ranks_at = now + RANKS_EVERY;
+            self.session.nick().clone_into(&mut self.ear.own);
             self.ear.tell(News::Ranks(self.ranks()));
         }
+    }
+
+    /// What has no room now is told the next time.
+    fn may_tell_ranks(&self) -> bool {
+        self.ear.are_ranks_new && self.session.is_on() && self.ear.news.capacity() > 0
     }
 
     fn ranks(&self) -> Ranks {
@@ -382,6 +397,10 @@ struct Ear {
     is_behind: bool,
     /// Ranks, or nicks that have them, are other than told last.
     are_ranks_new: bool,
+    /// When they may be told again.
+    ranks_at: Time,
+    /// The own nick as it was told last.
+    own: String,
 }
 
 impl Ear {
